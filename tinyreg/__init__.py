@@ -1,0 +1,28 @@
+"""tinyreg: a multilayer perceptron whose every gradient is written by hand, and checked."""
+
+from tinyreg.errors import DivergenceError, GradientCheckError
+from tinyreg.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from tinyreg.network import MLP
+from tinyreg.objective import Objective
+from tinyreg.optimizers import SGD, Adam
+from tinyreg.penalties import L1, L2, ElasticNet
+from tinyreg.training import History, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "L1",
+    "L2",
+    "MLP",
+    "SGD",
+    "Adam",
+    "DivergenceError",
+    "ElasticNet",
+    "GradientCheckError",
+    "History",
+    "Objective",
+    "SigmoidCrossEntropy",
+    "SoftmaxCrossEntropy",
+    "SquaredError",
+    "fit",
+]

@@ -1,0 +1,134 @@
+"""What can go wrong, and the checks of arguments that several modules share.
+
+Every check names the argument, says what came and what is wanted, and runs before any work: a
+call that is refused has changed nothing. A value of the wrong kind is a `TypeError`, a value of
+the right kind outside its range a `ValueError`.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Collection
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+#: Real in everyday use; complex where a complex step (see `tinyreg.gradcheck`) passes through.
+Array: TypeAlias = NDArray[Any]
+
+ROWS_AT_ONCE = 4096  # finiteness is tested in pieces, so that a memory-mapped X stays on disk
+
+
+class DivergenceError(ArithmeticError):
+    """A loss, a gradient or a weight became NaN or infinite.
+
+    Parameters
+    ----------
+    message : str
+        Where it happened, the terms of the objective there, and what to try.
+    epoch, batch : int or None
+        Counted from 1; None where there are no epochs or batches.
+    """
+
+    def __init__(self, message: str, epoch: int | None = None, batch: int | None = None) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.batch = batch
+
+
+class GradientCheckError(AssertionError):
+    """A gradient differs from the derivative of its own function; the message is the report."""
+
+
+def describe(value: object) -> str:
+    """A value in a few characters, for an error message."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = f"{type(value).__name__} {value!r}"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def check_number(
+    name: str, value: object, *, above: float | None = None, least: float | None = None
+) -> float:
+    """`value` as a finite float that is > `above`, or >= `least`."""
+    wanted = "a finite number"
+    wanted += f" > {above:g}" if above is not None else ""
+    wanted += f" >= {least:g}" if least is not None else ""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be {wanted}, got {describe(value)}")
+    number = float(value)
+    if (
+        not math.isfinite(number)
+        or (above is not None and number <= above)
+        or (least is not None and number < least)
+    ):
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return number
+
+
+def check_integer(name: str, value: object, *, least: int) -> int:
+    """`value` as an int >= `least`."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer >= {least}, got {describe(value)}")
+    if value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+    return int(value)
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> str:
+    """`value` if it is one of `choices`."""
+    wanted = f"{name} must be one of {', '.join(choices)}"
+    if not isinstance(value, str):
+        raise TypeError(f"{wanted}, got {describe(value)}")
+    if value not in choices:
+        raise ValueError(f"{wanted}, got {value!r}")
+    return value
+
+
+def check_array(name: str, value: ArrayLike, dtype: DTypeLike) -> Array:
+    """`value` as an array of finite real numbers of `dtype`, not copied where it is one already."""
+    array = np.asanyarray(value)
+    if array.dtype.kind not in "fiub":
+        came = describe(array) if array.ndim else describe(value)
+        raise TypeError(f"{name} must be a dense array of real numbers, got {came}")
+    if array.size == 0:
+        raise ValueError(f"{name} must not be empty, got {describe(array)}")
+    with np.errstate(over="ignore"):  # a cast that overflows is caught as an infinity below
+        array = array.astype(dtype, copy=False)
+    for start in range(0, len(array) if array.ndim else 1, ROWS_AT_ONCE):
+        part = array[start : start + ROWS_AT_ONCE] if array.ndim else array
+        finite = np.isfinite(part)
+        if not finite.all():
+            where = np.argwhere(~finite)[0]
+            came = part[tuple(where)]
+            if array.ndim:
+                where[0] += start
+            index = ", ".join(map(str, where))
+            raise ValueError(f"{name} must be finite in {array.dtype}, got {came} at [{index}]")
+    return array
+
+
+def check_features(X: ArrayLike, n_features: int, dtype: DTypeLike, name: str = "X") -> Array:
+    """`X` as a finite (n_samples, n_features) array of `dtype`."""
+    array = check_array(name, X, dtype)
+    if array.ndim != 2 or array.shape[1] != n_features:
+        raise ValueError(f"{name} must have shape (n_samples, {n_features}), got {np.shape(X)}")
+    return array
+
+
+def check_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> float | Array:
+    """The weight of each sample in the mean: 1/N, or `sample_weight` over its sum."""
+    if sample_weight is None:
+        return 1.0 / n_samples
+    weight = check_array("sample_weight", sample_weight, np.float64)
+    if weight.shape != (n_samples,):
+        raise ValueError(f"sample_weight must have shape ({n_samples},), got {weight.shape}")
+    if weight.min() < 0 or weight.sum() == 0:
+        raise ValueError(
+            f"sample_weight must be >= 0 with a positive sum, got a minimum of {weight.min():g} "
+            f"and a sum of {weight.sum():g}"
+        )
+    return weight / weight.sum()

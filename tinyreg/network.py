@@ -1,0 +1,359 @@
+"""The multilayer perceptron: affine maps with an activation between them, forward and backward.
+
+    a_0 = X,    z_l = a_{l−1} W_l + b_l,    a_l = f(z_l) for l < L,    outputs = z_L
+
+All parameters are one flat vector, all weights first, then all biases, and `weights` and
+`biases` are views into it. So a penalty of the weights is a penalty of `params[:n_weights]`, an
+optimizer is a few operations on one array, and a gradient has the layout of what it belongs to.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from os import PathLike
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinyreg.errors import Array, check_array, check_choice, check_features, check_integer, describe
+from tinyreg.layers import (
+    ACTIVATIONS,
+    affine_backward,
+    affine_forward,
+    dropout_backward,
+    dropout_forward,
+)
+
+FILE_FORMAT = "tinyreg MLP"
+FILE_VERSION = 1
+RELU_FAMILY = ("relu", "leaky_relu", "softplus", "gelu", "silu")
+
+
+class Trace(NamedTuple):
+    """Everything that a forward pass computed, kept for the backward pass and for the reader.
+
+    Attributes
+    ----------
+    pre_activations : list of (N, n_l) arrays
+        z_1 … z_L.
+    activations : list of (N, n_l) arrays
+        a_0 = X, a_1 … a_{L−1}, and last the outputs, which are z_L itself.
+    masks : list of (N, n_l) arrays, or None
+        The dropout masks of the hidden layers, where there were any.
+    """
+
+    pre_activations: list[Array]
+    activations: list[Array]
+    masks: list[Array] | None = None
+
+    @property
+    def outputs(self) -> Array:
+        """(N, n_out), the network's outputs."""
+        return self.activations[-1]
+
+    def rows(self, n: int) -> Trace:
+        """Views of the first n samples."""
+        return Trace(
+            [z[:n] for z in self.pre_activations],
+            [a[:n] for a in self.activations],
+            None if self.masks is None else [mask[:n] for mask in self.masks],
+        )
+
+
+def forward_pass(
+    X: Array,
+    weights: Sequence[Array],
+    biases: Sequence[Array],
+    activation: str,
+    masks: list[Array] | None = None,
+    out: Trace | None = None,
+) -> Trace:
+    """Run the network and keep every layer. Arguments are trusted; `MLP.trace` checks them."""
+    activate = ACTIVATIONS[activation].forward
+    last = len(weights) - 1
+    pre_activations: list[Array] = []
+    activations = [X]
+    for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
+        x = activations[layer]
+        if masks is not None and layer > 0:
+            x = dropout_forward(x, masks[layer - 1])
+        z = affine_forward(x, W, b, out=out and out.pre_activations[layer])
+        pre_activations.append(z)
+        activations.append(
+            z if layer == last else activate(z, out=out and out.activations[layer + 1])
+        )
+    return Trace(pre_activations, activations, masks)
+
+
+def backward_pass(
+    trace: Trace,
+    dout: Array,
+    weights: Sequence[Array],
+    activation: str,
+    dweights: Sequence[Array],
+    dbiases: Sequence[Array],
+    scratch: Sequence[Array] | None = None,
+) -> None:
+    """The chain rule, from the last layer to the first; `dweights` and `dbiases` are filled in.
+
+    dz_L = ∂L/∂outputs. Each layer turns its dz_l into dW_l, db_l and the gradient of its input,
+    which the activation's backward turns into dz_{l−1}. `scratch` holds one (N, n_l) array for
+    each hidden layer; the trace and `dout` are left as they are.
+    """
+    backward = ACTIVATIONS[activation].backward
+    dz = dout
+    for layer in range(len(weights) - 1, -1, -1):
+        x = a = trace.activations[layer]
+        mask = trace.masks[layer - 1] if trace.masks is not None and layer > 0 else None
+        if mask is not None:
+            x = dropout_forward(a, mask)
+        dx, _, _ = affine_backward(
+            dz,
+            x,
+            weights[layer],
+            out=(
+                scratch[layer - 1] if scratch is not None and layer > 0 else None,
+                dweights[layer],
+                dbiases[layer],
+            ),
+            with_dx=layer > 0,
+        )
+        if dx is None:
+            return
+        if mask is not None:
+            dx = dropout_backward(dx, a, mask, out=dx)
+        dz = backward(dx, trace.pre_activations[layer - 1], a, out=dx)
+
+
+class MLP:
+    """A multilayer perceptron with hand-written gradients.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        The number of inputs, of units in each hidden layer (none at all is fine), and of outputs.
+    activation : str
+        Of the hidden layers: relu, leaky_relu, tanh, sigmoid, softplus, gelu, silu or identity.
+        The outputs are affine.
+    dtype : "float64" or "float32"
+    seed : int or numpy.random.Generator
+        Weights start normal with mean 0 and variance 2/n_in for the relu family (He et al. 2015),
+        else 2/(n_in + n_out) (Glorot and Bengio 2010); biases start at 0. Drawn in float64, so
+        that both dtypes start from the same numbers.
+
+    Attributes
+    ----------
+    params : (n_params,) array
+        All weights, then all biases.
+    weights, biases : list of (n_in, n_out) and of (n_out,) arrays
+        Views into `params`, made anew each time.
+    n_weights, n_params : int
+
+    Examples
+    --------
+    >>> net = MLP((2, 3, 1), seed=0)
+    >>> net.n_weights, net.n_params
+    (9, 13)
+    >>> net.weights[0][0, 0] = 5.0
+    >>> net.params[0].item()
+    5.0
+    >>> net.forward(np.zeros((4, 2))).shape
+    (4, 1)
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str = "relu",
+        dtype: str = "float64",
+        seed: int | np.random.Generator = 0,
+    ) -> None:
+        if isinstance(sizes, str) or not isinstance(sizes, Sequence | np.ndarray):
+            raise TypeError(f"sizes must be a sequence of integers, got {describe(sizes)}")
+        if len(sizes) < 2:
+            raise ValueError(f"sizes must have at least inputs and outputs, got {tuple(sizes)}")
+        self.sizes = tuple(check_integer(f"sizes[{i}]", n, least=1) for i, n in enumerate(sizes))
+        self.activation = check_choice("activation", activation, ACTIVATIONS)
+        name = getattr(dtype, "__name__", str(dtype))  # np.float32 and np.dtype("float32") as well
+        self.dtype = np.dtype(check_choice("dtype", name, ("float64", "float32")))
+        if not isinstance(seed, np.random.Generator):
+            seed = np.random.default_rng(check_integer("seed", seed, least=0))
+
+        self._shapes = list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+        self.n_weights = sum(n_in * n_out for n_in, n_out in self._shapes)
+        self.n_params = self.n_weights + sum(self.sizes[1:])
+        self._params = np.zeros(self.n_params, self.dtype)
+        for W in self.weights:
+            n_in, n_out = W.shape
+            variance = 2 / n_in if self.activation in RELU_FAMILY else 2 / (n_in + n_out)
+            W[...] = seed.normal(0.0, np.sqrt(variance), W.shape)
+
+    def __repr__(self) -> str:
+        return f"MLP({self.sizes}, activation={self.activation!r}, dtype={self.dtype.name!r})"
+
+    @property
+    def params(self) -> Array:
+        """The (n_params,) vector itself: writing into it changes the network."""
+        return self._params
+
+    @params.setter
+    def params(self, values: ArrayLike) -> None:
+        self._params[...] = self.check_params(values)
+
+    @property
+    def weights(self) -> list[Array]:
+        """W_1 … W_L, views into `params`."""
+        return self.unpack(self._params)[0]
+
+    @property
+    def biases(self) -> list[Array]:
+        """b_1 … b_L, views into `params`."""
+        return self.unpack(self._params)[1]
+
+    def unpack(self, vector: Array) -> tuple[list[Array], list[Array]]:
+        """The weights and biases in a (n_params,) vector (of parameters, or a gradient), as views.
+
+        Examples
+        --------
+        >>> weights, biases = MLP((2, 1)).unpack(np.array([1.0, 2.0, 3.0]))
+        >>> weights[0].tolist(), biases[0].tolist()
+        ([[1.0], [2.0]], [3.0])
+        """
+        weights, biases = [], []
+        start, bias_start = 0, self.n_weights
+        for n_in, n_out in self._shapes:
+            weights.append(vector[start : start + n_in * n_out].reshape(n_in, n_out))
+            biases.append(vector[bias_start : bias_start + n_out])
+            start += n_in * n_out
+            bias_start += n_out
+        return weights, biases
+
+    def check_params(self, params: ArrayLike | None) -> Array:
+        """`params` as a vector of this network's length, or the network's own if None."""
+        if params is None:
+            return self._params
+        array = np.asarray(params)
+        if array.dtype.kind not in "fciu":
+            raise TypeError(f"params must be numbers, got {describe(array)}")
+        if array.shape != (self.n_params,):
+            raise ValueError(f"params must have shape ({self.n_params},), got {array.shape}")
+        return array if array.dtype.kind in "fc" else array.astype(self.dtype)
+
+    def forward(self, X: ArrayLike) -> Array:
+        """The outputs (logits) for each row of X, (N, n_out), in a fresh array.
+
+        Parameters
+        ----------
+        X : (N, n_in) array of finite numbers
+        """
+        X = check_features(X, self.sizes[0], self.dtype)
+        return forward_pass(X, self.weights, self.biases, self.activation).outputs
+
+    def trace(
+        self, X: ArrayLike, params: ArrayLike | None = None, masks: list[Array] | None = None
+    ) -> Trace:
+        """The pre-activations and activations of every layer, in fresh arrays.
+
+        Parameters
+        ----------
+        X : (N, n_in) array of finite numbers
+        params : (n_params,) array, optional
+            Used in place of the network's own; may be complex.
+        masks : list of (N, n_l) arrays, optional
+            Dropout masks, one for each hidden layer.
+
+        Examples
+        --------
+        >>> net = MLP((1, 1, 1), activation="tanh")
+        >>> net.params = [2.0, 3.0, 0.0, 1.0]
+        >>> trace = net.trace([[0.0]])
+        >>> [z.item() for z in trace.pre_activations]
+        [0.0, 1.0]
+        """
+        X = check_features(X, self.sizes[0], self.dtype)
+        weights, biases = self.unpack(self.check_params(params))
+        if masks is not None:
+            got = [np.shape(mask) for mask in masks]
+            wanted = [(len(X), n) for n in self.sizes[1:-1]]
+            if got != wanted:
+                raise ValueError(f"masks must have the shapes {wanted}, got {got}")
+        return forward_pass(X, weights, biases, self.activation, masks)
+
+    def backward(self, trace: Trace, dout: Array, params: ArrayLike | None = None) -> Array:
+        """The gradient with respect to the parameters, (n_params,).
+
+        Parameters
+        ----------
+        trace : Trace
+            From `trace`, with the same params.
+        dout : (N, n_out) array
+            The gradient with respect to the outputs.
+        params : (n_params,) array, optional
+
+        Examples
+        --------
+        >>> net = MLP((1, 1))
+        >>> net.backward(net.trace([[3.0]]), np.array([[2.0]]))
+        array([6., 2.])
+        """
+        vector = self.check_params(params)
+        if np.shape(dout) != trace.outputs.shape:
+            raise ValueError(
+                f"dout must have the outputs' shape {trace.outputs.shape}, got {np.shape(dout)}"
+            )
+        weights, _ = self.unpack(vector)
+        gradient = np.empty(self.n_params, np.result_type(vector, trace.outputs, dout))
+        backward_pass(trace, dout, weights, self.activation, *self.unpack(gradient))
+        return gradient
+
+    def copy(self) -> MLP:
+        """A network of its own with the same parameters."""
+        net = copy.copy(self)
+        net._params = self._params.copy()
+        return net
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write architecture and parameters to an NPZ file at just this path.
+
+        Plain arrays and no pickle, so that a file from a stranger is safe to load.
+        """
+        with open(path, "wb") as file:
+            np.savez(
+                file,
+                format=FILE_FORMAT,
+                version=FILE_VERSION,
+                sizes=np.array(self.sizes),
+                activation=self.activation,
+                params=self.params,
+            )
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> MLP:
+        """The network in a file that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, was not written by `save`, or is of a newer version.
+        FileNotFoundError
+        """
+        wrong = f"path must be a network saved by MLP.save, got {str(path)!r}"
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+                saved = {key: content[key] for key in content.files}
+            file_format, version = saved["format"].item(), saved["version"].item()
+            if file_format != FILE_FORMAT:
+                raise ValueError(f"its format is {file_format!r}")
+            if version != FILE_VERSION:
+                raise ValueError(f"its version is {version!r}, this tinyreg reads {FILE_VERSION}")
+            params = check_array("params", saved["params"], saved["params"].dtype)
+            net = cls(saved["sizes"].tolist(), saved["activation"].item(), params.dtype.name)
+            net.params = params
+        except OSError:  # no such file, or no right to read it: the system says it best
+            raise
+        except Exception as e:  # a broken archive can fail in any way; each means the same here
+            reason = f"it has no {e}" if isinstance(e, KeyError) else e
+            raise ValueError(f"{wrong}: {reason}") from e
+        return net

@@ -1,0 +1,323 @@
+"""The objective F(θ) = L(θ) + R(θ): the data loss of a network plus the penalty of its weights.
+
+    L(θ) = (weighted) mean over the samples,    R(θ) = Σ_l R_l(W_l)
+
+λ stands in the penalty and nowhere else: F is L + R, whatever the batch size or the number of
+samples. Biases are not penalised unless a penalty for them is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinyreg.errors import Array, check_features, check_sample_weight, describe
+from tinyreg.losses import Loss
+from tinyreg.network import MLP, backward_pass, forward_pass
+from tinyreg.penalties import Penalty
+
+BLOCK = 32_768  # numbers: a penalty's temporaries of this size stay in the cache
+CHUNK = 262_144  # numbers: about as many activations are held at once in a pass over all samples
+COMPLEX_STEP = 1e-30
+
+
+class Terms(NamedTuple):
+    """The two parts of the objective."""
+
+    data: float
+    penalty: float
+
+    @property
+    def total(self) -> float:
+        """F = L + R."""
+        return self.data + self.penalty
+
+
+class Data(NamedTuple):
+    """Samples that were checked: what the methods below that take `data` trust."""
+
+    X: Array
+    targets: Array
+    weight: float | Array
+
+    def rows(self, part: slice) -> Data:
+        """Some of the samples, each with the weight that it has among all."""
+        weight = self.weight
+        return Data(
+            self.X[part],
+            self.targets[part],
+            weight if isinstance(weight, float) else weight[part],
+        )
+
+
+class Objective:
+    """F = L + R for one network, loss and penalty.
+
+    Parameters
+    ----------
+    net : MLP
+    loss : Loss
+        `SoftmaxCrossEntropy()`, `SigmoidCrossEntropy()` or `SquaredError()`.
+    penalty : Penalty, sequence of (Penalty or None), or None
+        Of all weights, or one for each layer.
+    bias_penalty : Penalty, optional
+        Of all biases.
+
+    Notes
+    -----
+    Every method that looks at samples takes the same arguments:
+
+    X : (N, n_in) array
+    y : array
+        The targets, as the loss wants them.
+    params : (n_params,) array, optional
+        In place of the network's own. Complex ones are fine where it is said.
+    sample_weight : (N,) array, optional
+        How much each sample counts in the mean.
+
+    Examples
+    --------
+    >>> from tinyreg import L2, SquaredError
+    >>> net = MLP((1, 1))
+    >>> net.params = [3.0, 0.0]
+    >>> F = Objective(net, SquaredError(), penalty=L2(0.1))
+    >>> F.terms([[1.0]], [1.0])  # ½(3 − 1)² and 0.1·3²
+    Terms(data=2.0, penalty=0.9)
+    >>> F.gradient([[1.0]], [1.0])  # (3 − 1)·1 + 2·0.1·3, and (3 − 1)
+    array([2.6, 2. ])
+    """
+
+    def __init__(
+        self,
+        net: MLP,
+        loss: Loss,
+        penalty: Penalty | Sequence[Penalty | None] | None = None,
+        bias_penalty: Penalty | None = None,
+    ) -> None:
+        if not isinstance(net, MLP):
+            raise TypeError(f"net must be an MLP, got {describe(net)}")
+        if not isinstance(loss, Loss):
+            raise TypeError(f"loss must be a loss such as SquaredError(), got {describe(loss)}")
+        self.net = net
+        self.loss = loss
+        self.penalty = penalty
+        self.bias_penalty = bias_penalty
+        #: Blocks of the parameter vector, each with the penalty of the numbers in it.
+        self.penalised: list[tuple[slice, Penalty]] = []
+        if isinstance(penalty, Sequence):
+            if len(penalty) != len(net.sizes) - 1:
+                raise ValueError(
+                    f"penalty must have one entry for each of the {len(net.sizes) - 1} layers, "
+                    f"got {len(penalty)}"
+                )
+            start = 0
+            for layer, (W, R) in enumerate(zip(net.weights, penalty, strict=True)):
+                self._penalise(f"penalty[{layer}]", start, start + W.size, R)
+                start += W.size
+        else:
+            self._penalise("penalty", 0, net.n_weights, penalty)
+        self._penalise("bias_penalty", net.n_weights, net.n_params, bias_penalty)
+
+    def _penalise(self, name: str, start: int, stop: int, penalty: Penalty | None) -> None:
+        if penalty is None:
+            return
+        wanted = ("value", "subgradient", "prox", "residual", "smooth")
+        if isinstance(penalty, type) or not all(hasattr(penalty, method) for method in wanted):
+            raise TypeError(f"{name} must be a penalty such as L1(1e-3), got {describe(penalty)}")
+        for block in range(start, stop, BLOCK):
+            self.penalised.append((slice(block, min(block + BLOCK, stop)), penalty))
+
+    def value(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        params: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """F = L + R. Complex `params` give a complex value, so that
+
+        value(X, y, params + 1j·h·v).imag / h with h = 1e-30 is the derivative along v, exact to
+        rounding: no difference of two near numbers is taken.
+        """
+        return self.terms(X, y, params, sample_weight).total
+
+    def terms(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        params: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Terms:
+        """L and R apart."""
+        data, vector = self.check(X, y, sample_weight), self.net.check_params(params)
+        return Terms(self.data_value(data, vector), self.penalty_value(vector))
+
+    def data_gradient(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        params: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Array:
+        """∇L, (n_params,). Complex `params` are fine."""
+        return self.data_pass(self.check(X, y, sample_weight), self.net.check_params(params))
+
+    def gradient(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        params: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Array:
+        """∇L plus the penalty's subgradient, (n_params,). Complex `params` are fine."""
+        vector = self.net.check_params(params)
+        gradient = self.data_pass(self.check(X, y, sample_weight), vector)
+        self.add_subgradient(gradient, vector)
+        return gradient
+
+    def hessian_vector(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        v: ArrayLike,
+        params: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Array:
+        """∇²F v, (n_params,), with no second backward pass.
+
+        The gradient at θ + ihv is ∇F + ih ∇²F v + O(h²), so its imaginary part over h is the
+        product, exact to rounding for h = 1e-30. |w| has second derivative 0 wherever it has one,
+        so only L and the smooth part of the penalty contribute.
+
+        Parameters
+        ----------
+        v : (n_params,) array
+            The direction.
+        """
+        vector, direction = self.net.check_params(params), self.net.check_params(v)
+        nudged = vector.astype(np.float64) + 1j * COMPLEX_STEP * direction
+        product = self.gradient(X, y, nudged, sample_weight).imag / COMPLEX_STEP
+        return product.astype(self.net.dtype, copy=False)
+
+    def example_gradients(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        params: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Array:
+        """The data gradient of each sample apart, (N, n_params); their mean is `data_gradient`.
+
+        For sample n, dW_l is the outer product of the layer's input and its dz.
+        """
+        data, vector = self.check(X, y, sample_weight), self.net.check_params(params)
+        n_samples = len(data.X)
+        gradients = np.empty((n_samples, self.net.n_params), vector.dtype)
+        for n in range(n_samples):
+            sample = data.rows(slice(n, n + 1))
+            np.multiply(self.data_pass(sample, vector), n_samples, out=gradients[n])
+        return gradients
+
+    def residual(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        params: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Array:
+        """The distance of −∇L to ∂R, coordinate by coordinate, (n_params,).
+
+        It is 0 everywhere just at a stationary point: |∇L| = λ where w ≠ 0 and |∇L| ≤ λ where
+        w = 0 for L1, and ∇L = 0 for a parameter without a penalty.
+        """
+        vector = self.net.check_params(params)
+        return self.residual_of(self.data_pass(self.check(X, y, sample_weight), vector), vector)
+
+    def stationarity(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        params: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """The largest coordinate of `residual`; 0 at a stationary point."""
+        return float(self.residual(X, y, params, sample_weight).max())
+
+    # Below: the same for arguments that were checked once, for loops that call many times.
+
+    def check(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Data:
+        """The samples as arrays of the right shape and dtype, or a clear error."""
+        sizes, dtype = self.net.sizes, self.net.dtype
+        X = check_features(X, sizes[0], dtype)
+        targets = self.loss.check_targets(y, len(X), sizes[-1], dtype)
+        weight = check_sample_weight(sample_weight, len(X))
+        if not isinstance(weight, float):
+            weight = weight.astype(dtype)
+        return Data(X, targets, weight)
+
+    def _chunks(self, data: Data) -> list[Data]:
+        size = max(32, CHUNK // sum(self.net.sizes))
+        return [data.rows(slice(i, i + size)) for i in range(0, len(data.X), size)]
+
+    def data_value(self, data: Data, params: Array) -> float:
+        """L."""
+        weights, biases = self.net.unpack(params)
+        return sum(
+            self.loss.weighted_sum(
+                forward_pass(part.X, weights, biases, self.net.activation).outputs,
+                part.targets,
+                part.weight,
+            )
+            for part in self._chunks(data)
+        )
+
+    def score(self, data: Data, params: Array) -> float:
+        """Accuracy or R², as the loss has it; not weighted."""
+        weights, biases = self.net.unpack(params)
+        outputs = [
+            forward_pass(part.X, weights, biases, self.net.activation).outputs
+            for part in self._chunks(data)
+        ]
+        return self.loss.score(np.concatenate(outputs), data.targets)
+
+    def data_pass(self, data: Data, params: Array) -> Array:
+        """∇L: forward, the loss's gradient at the outputs, backward."""
+        weights, biases = self.net.unpack(params)
+        gradient = np.zeros_like(params)
+        piece = np.empty_like(params)
+        for part in self._chunks(data):
+            trace = forward_pass(part.X, weights, biases, self.net.activation)
+            dout = self.loss.delta(trace.outputs, part.targets, part.weight)
+            backward_pass(trace, dout, weights, self.net.activation, *self.net.unpack(piece))
+            gradient += piece
+        return gradient
+
+    def penalty_value(self, params: Array) -> float:
+        """R."""
+        return sum((R.value(params[block]) for block, R in self.penalised), 0.0)
+
+    def add_subgradient(
+        self, gradient: Array, params: Array, scale: float = 1.0, smooth_only: bool = False
+    ) -> None:
+        """gradient += scale · ∂R(params), of all penalties or of the smooth ones only."""
+        for block, R in self.penalised:
+            if R.smooth or not smooth_only:
+                slope = R.subgradient(params[block])
+                gradient[block] += slope if scale == 1.0 else scale * slope
+
+    def prox(self, params: Array, steps: float | Array) -> None:
+        """params ← prox(params), of the penalties that are not smooth, in place."""
+        for block, R in self.penalised:
+            if not R.smooth:
+                step = steps if isinstance(steps, float) else steps[block]
+                params[block] = R.prox(params[block], step)
+
+    def residual_of(self, data_gradient: Array, params: Array) -> Array:
+        """The residual, given ∇L at params."""
+        residual = np.abs(data_gradient)
+        for block, R in self.penalised:
+            residual[block] = R.residual(params[block], data_gradient[block])
+        return residual

@@ -1,0 +1,260 @@
+"""Optimizers: a step of the parameters along a gradient, and the step sizes it really took.
+
+    SGD   θ ← θ − η g                             step size η, the learning rate
+    Adam  θ ← θ − η/(√v̂ + ε) ⊙ m̂                  one step size for each coordinate: η/(√v̂ + ε)
+
+Both take a prox, which acts between the step and the next one. It must be given the step size
+that was taken, coordinate by coordinate. At a rest point of Adam with a prox, w = prox_t(w − t∇L)
+gives −∇L ∈ ∂R whatever t is, but only if both t are the same. Thresholding Adam by η λ instead
+leaves the pull λ scaled by √v̂ + ε, and nearly all of the penalty is gone.
+
+**A prox and momentum.** prox_t(y) = y − t s with s = (y − prox_t(y))/t, and s ∈ ∂R(prox_t(y)): a
+prox is a step along a subgradient at the point of arrival. The momentum buffer collects gradients
+of the objective, so s belongs into it, beside ∇L: then v = w_new − w_old, the step really taken
+(iPiano; Ochs, Chen, Brox and Pock, SIAM J. Imaging Sci. 7, 2014). Left out, momentum multiplies
+∇L by 1/(1 − μ) and the threshold by 1, and the result is stationary for (1 − μ)λ.
+
+The analysed case is plain proximal gradient. Momentum with a prox on minibatches, and a prox in
+Adam's metric, are heuristics; their rest points are right, and tested.
+
+A learning rate may be a number or a schedule: a function of the number of steps done so far
+(0, 1, 2, …) that returns a number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from tinyreg.errors import Array, check_number
+
+Schedule: TypeAlias = Callable[[int], float]
+Prox: TypeAlias = Callable[[Array, float | Array], None]
+
+
+class Optimizer(Protocol):
+    """An optimizer holds only its settings; what it remembers is in a state of its own.
+
+    So one optimizer serves any number of runs, and each begins afresh.
+    """
+
+    @property
+    def lr(self) -> float | Schedule:
+        """The learning rate, or a function of the number of steps done."""
+
+    def start(self, params: Array) -> Any:
+        """The state before the first step."""
+
+    def step(
+        self, params: Array, gradient: Array, state: Any, prox: Prox | None = None
+    ) -> float | Array:
+        """Change `params` and `state` in place; return the step size, or one per coordinate."""
+
+
+def _check_lr(lr: float | Schedule) -> None:
+    if not callable(lr):
+        check_number("lr", lr, above=0)
+
+
+def learning_rate(lr: float | Schedule, step: int) -> float:
+    """The learning rate of step 0, 1, 2, …; a schedule must return a finite number >= 0."""
+    if callable(lr):
+        return check_number(f"lr({step})", lr(step), least=0)
+    return float(lr)
+
+
+@dataclass
+class SGDState:
+    """The number of steps done, and the momentum buffer (None without momentum)."""
+
+    steps: int = 0
+    velocity: Array | None = None
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Gradient descent, with heavy-ball or Nesterov momentum in PyTorch's form.
+
+        u ← μ u + g
+        θ ← θ − η u              (heavy ball)
+        θ ← θ − η (g + μ u)      (Nesterov)
+
+    With a prox, g stands for ∇L + s, where s is the subgradient that the prox takes at the point
+    of arrival (see the module's docstring). Solved for θ that is
+
+        θ ← prox_{ηR}(θ − η (∇L + μ u))                        (heavy ball)
+        θ ← prox_{(1+μ)ηR}(θ − η ((1+μ) ∇L + μ² u))            (Nesterov)
+
+    and then u ← μ u + ∇L + s. In Nesterov's form s enters twice, once by itself and once through
+    u, and so the step of its prox is (1 + μ) η. At rest, s = −∇L in both; parameters come
+    straight from the prox, and so are sparse.
+
+    Parameters
+    ----------
+    lr : float or schedule
+        η > 0.
+    momentum : float
+        0 ≤ μ < 1.
+    nesterov : bool
+        Needs a positive momentum.
+
+    Examples
+    --------
+    >>> params, sgd = np.array([1.0]), SGD(0.1)
+    >>> sgd.step(params, np.array([2.0]), sgd.start(params))
+    0.1
+    >>> params
+    array([0.8])
+    """
+
+    lr: float | Schedule
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        _check_lr(self.lr)
+        if check_number("momentum", self.momentum, least=0) >= 1:
+            raise ValueError(f"momentum must be < 1, got {self.momentum!r}")
+        if not isinstance(self.nesterov, bool):
+            raise TypeError(f"nesterov must be True or False, got {self.nesterov!r}")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=True needs a momentum > 0, got 0")
+
+    def start(self, params: Array) -> SGDState:
+        """The state before the first step."""
+        return SGDState(velocity=np.zeros_like(params) if self.momentum else None)
+
+    def step(
+        self, params: Array, gradient: Array, state: SGDState, prox: Prox | None = None
+    ) -> float:
+        """One step in place; returns η, or for Nesterov with a prox (1 + μ) η."""
+        lr, mu = learning_rate(self.lr, state.steps), self.momentum
+        state.steps += 1
+        velocity = state.velocity
+        if velocity is None:
+            params -= lr * gradient
+            if prox is not None:
+                prox(params, lr)
+            return lr
+
+        velocity *= mu
+        velocity += gradient
+        step_size = lr
+        if self.nesterov:
+            params -= lr * (gradient + mu * velocity)
+            step_size = lr * (1 + mu)
+        else:
+            params -= lr * velocity
+        if prox is not None and step_size > 0:
+            before = params.copy()
+            prox(params, step_size)
+            before -= params
+            before /= step_size
+            velocity += before
+        return step_size
+
+
+@dataclass
+class AdamState:
+    """The number of steps done, the two moments, and the step size of each coordinate."""
+
+    steps: int
+    first: Array
+    second: Array
+    step_sizes: Array
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba 2015), with PyTorch's conventions.
+
+        m ← β₁ m + (1 − β₁) g            m̂ = m/(1 − β₁ᵗ)
+        v ← β₂ v + (1 − β₂) g²           v̂ = v/(1 − β₂ᵗ)
+        θ ← θ − η/(√v̂ + ε) ⊙ m̂
+
+    Unlike a momentum buffer, m̂ is an average: its weights sum to 1, so the prox of the step
+    η/(√v̂ + ε) balances ∇L as it should.
+
+    Parameters
+    ----------
+    lr : float or schedule
+        η > 0.
+    betas : (float, float)
+        0 ≤ β₁, β₂ < 1.
+    eps : float
+        ε > 0.
+
+    Examples
+    --------
+    >>> params, adam = np.array([1.0, 1.0]), Adam(0.1)
+    >>> sizes = adam.step(params, np.array([4.0, -1.0]), adam.start(params))
+    >>> sizes.round(6), params.round(6)  # the first step moves each by η
+    (array([0.025, 0.1  ]), array([0.9, 1.1]))
+    """
+
+    lr: float | Schedule = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _check_lr(self.lr)
+        if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
+            raise TypeError(f"betas must be a pair of numbers, got {self.betas!r}")
+        for i, beta in enumerate(self.betas):
+            if check_number(f"betas[{i}]", beta, least=0) >= 1:
+                raise ValueError(f"betas[{i}] must be < 1, got {beta!r}")
+        check_number("eps", self.eps, above=0)
+
+    def start(self, params: Array) -> AdamState:
+        """The state before the first step."""
+        return AdamState(0, *(np.zeros_like(params) for _ in range(3)))
+
+    def step(
+        self, params: Array, gradient: Array, state: AdamState, prox: Prox | None = None
+    ) -> Array:
+        """One step in place; returns η/(√v̂ + ε), which the next step overwrites."""
+        lr = learning_rate(self.lr, state.steps)
+        state.steps += 1
+        (beta1, beta2), t = self.betas, state.steps
+        m, v, step_sizes = state.first, state.second, state.step_sizes
+
+        m += (1 - beta1) * (gradient - m)
+        v += (1 - beta2) * (gradient * gradient - v)
+        np.divide(v, 1 - beta2**t, out=step_sizes)
+        np.sqrt(step_sizes, out=step_sizes)
+        step_sizes += self.eps
+        np.divide(lr, step_sizes, out=step_sizes)
+        params -= step_sizes * m / (1 - beta1**t)
+        if prox is not None:
+            prox(params, step_sizes)
+        return step_sizes
+
+
+def inverse_sqrt(lr: float, warm: int = 1) -> Schedule:
+    """η_t = η √(w/(t + w)): the subgradient method's O(1/√k) schedule, η at step 0.
+
+    Examples
+    --------
+    >>> [round(inverse_sqrt(0.1)(t), 6) for t in (0, 3, 99)]
+    [0.1, 0.05, 0.01]
+    """
+    check_number("lr", lr, above=0)
+    check_number("warm", warm, above=0)
+    return lambda step: lr * math.sqrt(warm / (step + warm))
+
+
+def cosine(lr: float, steps: int) -> Schedule:
+    """η_t = η (1 + cos(π t/T))/2: from η at step 0 down to 0 at step T, and 0 from there on.
+
+    Examples
+    --------
+    >>> [round(cosine(0.1, 10)(t), 6) for t in (0, 5, 10)]
+    [0.1, 0.05, 0.0]
+    """
+    check_number("lr", lr, above=0)
+    check_number("steps", steps, above=0)
+    return lambda step: lr * (1 + math.cos(math.pi * min(step / steps, 1))) / 2

@@ -1,0 +1,298 @@
+"""The minibatch loop: shuffle, forward, backward, step; and the history of a run.
+
+The penalty meets the optimizer in one of these ways:
+
+==============  ================================================================================
+"subgradient"   its (sub)gradient is added to the data gradient, then the optimizer steps
+"proximal"      the optimizer steps on the data gradient (plus smooth penalties), then the prox
+                with the step that was really taken
+"decoupled"     w ← w − η ∂R(w) beside the optimizer's step on the data gradient: with Adam and
+                L2 this is AdamW (Loshchilov and Hutter 2019)
+"naive"         a known error, kept as a control: the optimizer steps, then a prox with η in
+                place of the step really taken, and behind the momentum's back
+==============  ================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinyreg.errors import (
+    Array,
+    DivergenceError,
+    check_choice,
+    check_integer,
+    check_number,
+    describe,
+)
+from tinyreg.layers import dropout_mask
+from tinyreg.losses import Loss
+from tinyreg.network import MLP, Trace, backward_pass, forward_pass
+from tinyreg.objective import Data, Objective
+from tinyreg.optimizers import Adam, Optimizer, learning_rate
+from tinyreg.penalties import Penalty
+
+METHODS = ("subgradient", "proximal", "decoupled", "naive")
+
+
+@dataclass
+class History:
+    """What was measured at the end of each epoch, on all samples, each in a list of its own.
+
+    Attributes
+    ----------
+    data_loss, penalty, total : list of float
+        L, R and F = L + R, exact for the parameters at the end of the epoch (no running mean over
+        batches that saw other parameters).
+    exact_zeros : list of float
+        The share of weights that equal 0.
+    validation_loss, validation_score : list of float
+        L and accuracy or R² on the validation data; empty without.
+    """
+
+    data_loss: list[float] = field(default_factory=list)
+    penalty: list[float] = field(default_factory=list)
+    total: list[float] = field(default_factory=list)
+    exact_zeros: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    validation_score: list[float] = field(default_factory=list)
+
+
+class Workspace:
+    """The arrays of a training step, made once: the batch, its trace, the gradients.
+
+    A smaller batch uses the leading rows.
+    """
+
+    def __init__(self, net: MLP, data: Data, batch_size: int) -> None:
+        def rows(n: int) -> Array:
+            return np.empty((batch_size, n), net.dtype)
+
+        n_hidden = net.sizes[1:-1]
+        outputs = rows(net.sizes[-1])
+        self.X = rows(net.sizes[0])
+        self.targets = np.empty((batch_size, *data.targets.shape[1:]), data.targets.dtype)
+        self.trace = Trace(
+            [*(rows(n) for n in n_hidden), outputs],
+            [self.X, *(rows(n) for n in n_hidden), outputs],
+        )
+        self.dout = rows(net.sizes[-1])
+        self.scratch = [rows(n) for n in n_hidden]
+        self.gradient = np.empty_like(net.params)
+
+    def gather(self, data: Data, rows: Array) -> Data:
+        """The samples `rows` of the data, copied into the workspace, with their mean's weights."""
+        n = len(rows)
+        X, targets = self.X[:n], self.targets[:n]
+        # mode="clip" lets take write straight to out; rows are never outside.
+        np.take(data.X, rows, axis=0, out=X, mode="clip")
+        np.take(data.targets, rows, axis=0, out=targets, mode="clip")
+        if isinstance(data.weight, float):
+            return Data(X, targets, 1.0 / n)
+        # Divided by n/N and not by the batch's own sum, so that batches average to the whole.
+        return Data(X, targets, data.weight[rows] * (len(data.X) / n))
+
+    def data_gradient(self, objective: Objective, batch: Data, masks: list[Array] | None) -> Array:
+        """∇L on the batch, in `gradient`."""
+        net, n = objective.net, len(batch.X)
+        weights, biases = net.unpack(net.params)
+        trace = forward_pass(
+            batch.X, weights, biases, net.activation, masks, out=self.trace.rows(n)
+        )
+        dout = objective.loss.delta(trace.outputs, batch.targets, batch.weight, out=self.dout[:n])
+        backward_pass(
+            trace,
+            dout,
+            weights,
+            net.activation,
+            *net.unpack(self.gradient),
+            scratch=[delta[:n] for delta in self.scratch],
+        )
+        return self.gradient
+
+
+def fit(
+    net: MLP,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    loss: Loss,
+    penalty: Penalty | list[Penalty | None] | None = None,
+    bias_penalty: Penalty | None = None,
+    method: str = "subgradient",
+    optimizer: Optimizer | None = None,
+    epochs: int = 10,
+    batch_size: int = 32,
+    seed: int = 0,
+    sample_weight: ArrayLike | None = None,
+    dropout: float = 0.0,
+    validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+    callback: Callable[[int, History], None] | None = None,
+) -> History:
+    """Train `net` in place.
+
+    Parameters
+    ----------
+    net : MLP
+    X : (N, n_in) array
+    y : array
+        The targets, as the loss wants them.
+    loss : Loss
+    penalty, bias_penalty : see `Objective`
+    method : "subgradient", "proximal", "decoupled" or "naive"
+        How the penalty meets the optimizer; see the module's docstring.
+    optimizer : SGD or Adam
+        Adam(1e-3) if left out. It is not changed: each call begins with a fresh state.
+    epochs, batch_size : int
+        The last batch of an epoch holds what is left, and its gradient is the mean over that.
+    seed : int
+        Of the shuffling (and the dropout). The same seed gives the same batches, whatever the
+        method, and on one machine bit-identical results.
+    sample_weight : (N,) array, optional
+        How much each sample counts in the mean.
+    dropout : float
+        0 ≤ rate < 1: the share of hidden activations that each step drops. The history, and the
+        network afterwards, are without dropout.
+    validation_data : (X, y), optional
+        Measured at the end of each epoch.
+    callback : function of (epoch, history), optional
+        Called at the end of each epoch; epochs count from 1.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    DivergenceError
+        If a loss, a gradient or a weight becomes NaN or infinite. The network is left at its last
+        finite parameters.
+    ValueError, TypeError
+        If an argument is not as it should be; the network is then unchanged.
+
+    Examples
+    --------
+    >>> from tinyreg import L1, SGD, SquaredError
+    >>> X = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+    >>> net = MLP((2, 1), seed=0)
+    >>> history = fit(net, X, 3 * X[:, 0], loss=SquaredError(), penalty=L1(0.01),
+    ...               method="proximal", optimizer=SGD(0.5), epochs=100, batch_size=4)
+    >>> net.weights[0].ravel().round(2), history.exact_zeros[-1]
+    (array([2.96, 0.  ]), 0.5)
+    """
+    objective = Objective(net, loss, penalty, bias_penalty)
+    check_choice("method", method, METHODS)
+    optimizer = Adam() if optimizer is None else optimizer
+    if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
+        raise TypeError(f"optimizer must be SGD(...) or Adam(...), got {describe(optimizer)}")
+    check_integer("epochs", epochs, least=1)
+    check_integer("batch_size", batch_size, least=1)
+    check_integer("seed", seed, least=0)
+    if check_number("dropout", dropout, least=0) >= 1:
+        raise ValueError(f"dropout must be < 1, got {dropout!r}")
+    data = objective.check(X, y, sample_weight)
+    validation = None
+    if validation_data is not None:
+        if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+            raise TypeError(
+                f"validation_data must be a pair (X, y), got {describe(validation_data)}"
+            )
+        try:
+            validation = objective.check(*validation_data)
+        except (TypeError, ValueError) as e:
+            raise type(e)(f"validation_data: {e}") from e
+
+    n_samples = len(data.X)
+    shuffling, dropping = np.random.default_rng(seed).spawn(2)
+    workspace = Workspace(net, data, min(batch_size, n_samples))
+    state = optimizer.start(net.params)
+    history = History()
+    for epoch in range(1, epochs + 1):
+        order = shuffling.permutation(n_samples)
+        before = net.params.copy()
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for start in range(0, n_samples, batch_size):
+                batch = workspace.gather(data, order[start : start + batch_size])
+                masks = _draw_masks(net, len(batch.X), dropout, dropping)
+                gradient = workspace.data_gradient(objective, batch, masks)
+                # The sum is finite just when all of it is (short of an overflow of the sum itself).
+                if not np.isfinite(gradient.sum()):
+                    number = start // batch_size + 1
+                    raise _diverged(objective, batch, before, optimizer, state, epoch, number)
+                step(objective, optimizer, state, gradient, method)
+            _record(history, objective, data, validation)
+        if not np.isfinite(history.total[-1]):
+            raise _diverged(objective, data, before, optimizer, state, epoch, None)
+        if callback is not None:
+            callback(epoch, history)
+    return history
+
+
+def step(
+    objective: Objective, optimizer: Optimizer, state: object, gradient: Array, method: str
+) -> None:
+    """One step of the network's parameters, given the data gradient, which is overwritten."""
+    params = objective.net.params
+    if method == "proximal":
+        objective.add_subgradient(gradient, params, smooth_only=True)
+        optimizer.step(params, gradient, state, objective.prox)
+    elif method == "subgradient":
+        objective.add_subgradient(gradient, params)
+        optimizer.step(params, gradient, state)
+    else:
+        lr = learning_rate(optimizer.lr, state.steps)  # type: ignore[attr-defined]
+        if method == "decoupled":
+            objective.add_subgradient(params, params, scale=-lr)
+            optimizer.step(params, gradient, state)
+        else:
+            objective.add_subgradient(gradient, params, smooth_only=True)
+            optimizer.step(params, gradient, state)
+            objective.prox(params, lr)
+
+
+def _draw_masks(net: MLP, n: int, rate: float, rng: np.random.Generator) -> list[Array] | None:
+    if rate == 0:
+        return None
+    return [dropout_mask((n, width), rate, rng, net.dtype) for width in net.sizes[1:-1]]
+
+
+def _record(history: History, objective: Objective, data: Data, validation: Data | None) -> None:
+    net = objective.net
+    history.data_loss.append(objective.data_value(data, net.params))
+    history.penalty.append(objective.penalty_value(net.params))
+    history.total.append(history.data_loss[-1] + history.penalty[-1])
+    weights = net.params[: net.n_weights]
+    history.exact_zeros.append(1.0 - float(np.count_nonzero(weights)) / net.n_weights)
+    if validation is not None:
+        history.validation_loss.append(objective.data_value(validation, net.params))
+        history.validation_score.append(objective.score(validation, net.params))
+
+
+def _diverged(
+    objective: Objective,
+    data: Data,
+    before: Array,
+    optimizer: Optimizer,
+    state: object,
+    epoch: int,
+    batch: int | None,
+) -> DivergenceError:
+    """The error, with the network put back to finite parameters where it has lost them."""
+    net = objective.net
+    loss, penalty = objective.data_value(data, net.params), objective.penalty_value(net.params)
+    size = np.abs(net.params).max()
+    if not np.isfinite(size):
+        net.params[...] = before
+    lr = learning_rate(optimizer.lr, max(state.steps - 1, 0))  # type: ignore[attr-defined]
+    where = f"epoch {epoch}" + (f", batch {batch}" if batch is not None else "")
+    return DivergenceError(
+        f"training diverged in {where}: data loss {loss:.3g}, penalty {penalty:.3g}, largest "
+        f"|parameter| {size:.3g}; try a learning rate below {lr:g}, or inputs and targets scaled "
+        f"to about 1. The network keeps its last finite parameters",
+        epoch,
+        batch,
+    )
