@@ -1,5 +1,7 @@
 """tinyreg: a multilayer perceptron whose every gradient is written by hand, and checked."""
 
+from tinyreg.comparison import Comparison, compare
+from tinyreg.datasets import load_digits, load_table
 from tinyreg.errors import DivergenceError, GradientCheckError
 from tinyreg.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from tinyreg.network import MLP
@@ -16,6 +18,7 @@ __all__ = [
     "MLP",
     "SGD",
     "Adam",
+    "Comparison",
     "DivergenceError",
     "ElasticNet",
     "GradientCheckError",
@@ -24,5 +27,8 @@ __all__ = [
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
     "SquaredError",
+    "compare",
     "fit",
+    "load_digits",
+    "load_table",
 ]

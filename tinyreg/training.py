@@ -15,7 +15,7 @@ The penalty meets the optimizer in one of these ways:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -121,7 +121,7 @@ def fit(
     y: ArrayLike,
     *,
     loss: Loss,
-    penalty: Penalty | list[Penalty | None] | None = None,
+    penalty: Penalty | Sequence[Penalty | None] | None = None,
     bias_penalty: Penalty | None = None,
     method: str = "subgradient",
     optimizer: Optimizer | None = None,

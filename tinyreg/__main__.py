@@ -1,0 +1,7 @@
+"""`python -m tinyreg` is `tinyreg`."""
+
+import sys
+
+from tinyreg.cli import main
+
+sys.exit(main())

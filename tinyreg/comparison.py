@@ -1,0 +1,439 @@
+"""The main job: train with no penalty, with subgradient and with proximal L1, and compare.
+
+Every method starts from the same weights and sees the same batches in the same order, so what
+differs in the end is the method's doing alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinyreg.errors import Array, DivergenceError, check_choice, check_integer, describe
+from tinyreg.losses import Loss, SoftmaxCrossEntropy, SquaredError
+from tinyreg.network import MLP
+from tinyreg.objective import Data, Objective
+from tinyreg.optimizers import Adam, Optimizer
+from tinyreg.penalties import L1, Penalty
+from tinyreg.training import METHODS, History, fit
+
+NEAR_ZERO = 1e-3
+COMPARED = ("none", *METHODS)
+TASKS = ("classification", "regression")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method with one seed, measured after the last epoch.
+
+    Attributes
+    ----------
+    method, seed
+    objective, data_loss, penalty : float
+        F = L + R, L and R on the training data. R is the compared penalty for every method, so
+        that "none" can be held against the others.
+    train_score, test_score : float
+        Accuracy, or R² in regression.
+    exact_zeros, near_zeros : float
+        Share of the weights with w == 0, and with |w| < 1e-3 (which includes w == 0).
+    dead_inputs, dead_hidden : float
+        Share of the inputs without a nonzero weight, and of the hidden units without a nonzero
+        incoming or without a nonzero outgoing weight.
+    stationarity : float
+        The largest distance of −∇L to ∂R over the coordinates, on the training data.
+    seconds : float
+        For each epoch of the training, with its measurements.
+    history : History
+    """
+
+    method: str
+    seed: int
+    objective: float
+    data_loss: float
+    penalty: float
+    train_score: float
+    test_score: float
+    exact_zeros: float
+    near_zeros: float
+    dead_inputs: float
+    dead_hidden: float
+    stationarity: float
+    seconds: float
+    history: History
+
+
+@dataclass
+class Comparison:
+    """What `compare` returns: print it, or take the numbers from `runs`.
+
+    Attributes
+    ----------
+    settings : dict
+        Everything that the runs had in common.
+    runs : list of Run
+    networks : dict
+        The trained network of each method for the first seed.
+    """
+
+    settings: dict[str, Any]
+    runs: list[Run]
+    networks: dict[str, MLP]
+
+    def of(self, method: str, name: str) -> Array:
+        """One measure of one method, an entry for each seed."""
+        return np.array([getattr(run, name) for run in self.runs if run.method == method])
+
+    def __str__(self) -> str:
+        return f"{self._title()}\n\n{self._table()}\n\n{self.verdict()}"
+
+    def _title(self) -> str:
+        s = self.settings
+        sizes = "-".join(map(str, s["sizes"]))
+        seeds = ", ".join(map(str, s["seeds"]))
+        return (
+            f"{s.get('data', 'data')}: {s['n_train']} training and {s['n_test']} test samples\n"
+            f"{sizes} {s['activation']} net, {s['loss']}, {s['penalty']}, {s['optimizer']}\n"
+            f"{s['epochs']} epochs of batches of {s['batch_size']}, {s['dtype']}, seeds {seeds} "
+            f"(mean ± standard deviation)"
+        )
+
+    def _table(self) -> str:
+        score = "accuracy" if self.settings["task"] == "classification" else "R²"
+        in_percent = self.settings["task"] == "classification"
+        rows: list[tuple[str, str, Callable[[Array], str]]] = [
+            ("objective F = L + R", "objective", _plain),
+            ("  data loss L", "data_loss", _plain),
+            ("  penalty R", "penalty", _plain),
+            (f"train {score}", "train_score", _percent if in_percent else _plain),
+            (f"test {score}", "test_score", _percent if in_percent else _plain),
+            ("weights exactly 0", "exact_zeros", _percent),
+            (f"weights with |w| < {NEAR_ZERO:g}", "near_zeros", _percent),
+            ("dead inputs", "dead_inputs", _percent),
+            ("dead hidden units", "dead_hidden", _percent),
+            ("stationarity residual", "stationarity", _scientific),
+            ("milliseconds per epoch", "seconds", lambda x: _plain(1e3 * x, 1)),
+        ]
+        methods = self.settings["methods"]
+        table = [["", *methods]]
+        table += [
+            [label, *(show(self.of(method, name)) for method in methods)]
+            for label, name, show in rows
+        ]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(
+                [row[0].ljust(widths[0])]
+                + [cell.rjust(n) for cell, n in zip(row[1:], widths[1:], strict=True)]
+            )
+            for row in table
+        ]
+        lines.insert(1, "  ".join("-" * n for n in widths))
+        return "\n".join(line.rstrip() for line in lines)
+
+    def verdict(self) -> str:
+        """One sentence on what these runs showed."""
+        penalised = [m for m in self.settings["methods"] if m != "none"]
+        if not penalised:
+            return "Nothing was penalised, so there is nothing to compare."
+        mean = {
+            (m, name): float(self.of(m, name).mean())
+            for m in penalised
+            for name in ("objective", "test_score", "exact_zeros", "near_zeros")
+        }
+        parts: list[str] = []
+        for method in sorted(penalised, key=lambda m: -mean[m, "exact_zeros"]):
+            zeros, near = mean[method, "exact_zeros"], mean[method, "near_zeros"]
+            text = f"{method} made {_share(zeros)}"
+            text += "" if parts else " of the weights exactly 0"
+            if near - zeros > 0.01:
+                text += f" (with {_share(near - zeros)} more below {NEAR_ZERO:g} in size)"
+            parts.append(text)
+        sentence = _join(parts)
+        if len(penalised) > 1:
+            best = min(penalised, key=lambda m: mean[m, "objective"])
+            worst = max(penalised, key=lambda m: mean[m, "objective"])
+            low, high = mean[best, "objective"], mean[worst, "objective"]
+            if high - low <= 1e-3 * abs(low):
+                sentence += f"; the objective is {low:.4g} for all of them"
+            else:
+                sentence += f"; the objective ends between {low:.4g} ({best}) and "
+                sentence += f"{high:.4g} ({worst})"
+            scores = [mean[m, "test_score"] for m in penalised]
+            gap = max(scores) - min(scores)
+            if self.settings["task"] == "classification":
+                sentence += f", and the test accuracies lie within {100 * gap:.1f} points"
+            else:
+                sentence += f", and the test R² lie within {gap:.3f}"
+        return sentence[0].upper() + sentence[1:] + "."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings and runs as plain numbers, lists and strings."""
+        return {"settings": self.settings, "runs": [dataclasses.asdict(run) for run in self.runs]}
+
+    def to_json(self, path: str | PathLike[str]) -> None:
+        """Write `to_dict()` to a file."""
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    def plot(self, path: str | PathLike[str], image_shape: tuple[int, int] | None = None) -> None:
+        """Draw the comparison to a file; needs matplotlib (the extra `plot`).
+
+        Parameters
+        ----------
+        path : path
+            The ending says the format: .png, .pdf, .svg.
+        image_shape : (height, width), optional
+            If each row of X is an image: each hidden unit's weights are then drawn as one.
+        """
+        from tinyreg.plotting import plot_comparison
+
+        plot_comparison(self, path, image_shape)
+
+
+def compare(
+    X: ArrayLike,
+    y: ArrayLike,
+    X_test: ArrayLike,
+    y_test: ArrayLike,
+    *,
+    penalty: Penalty | None = None,
+    hidden: Sequence[int] = (64,),
+    epochs: int = 60,
+    seeds: Sequence[int] = (0, 1, 2),
+    methods: Sequence[str] = ("none", "subgradient", "proximal"),
+    optimizer: Optimizer | None = None,
+    activation: str = "relu",
+    task: str | None = None,
+    batch_size: int = 32,
+    dtype: str = "float64",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Comparison:
+    """Train the same network by several methods and hold the results side by side.
+
+    Parameters
+    ----------
+    X, y, X_test, y_test : arrays
+        Training and test data. Class labels may be any integers or strings.
+    penalty : Penalty
+        L1(1e-3) if left out.
+    hidden : sequence of int
+        Units in each hidden layer; () for none.
+    epochs, batch_size, activation, dtype, optimizer : see `fit` and `MLP`
+    seeds : sequence of int
+        One run of each method for each; the seed sets the initial weights and the batches.
+    methods : sequence of str
+        Of "none", "subgradient", "proximal", "decoupled", "naive"; see `fit`.
+    task : "classification" or "regression", optional
+        If left out: regression for floating-point y, else classification.
+    progress : function of (method, seed, epoch), optional
+        Called at the end of each epoch.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    DivergenceError
+        If a run diverges, with the method and the seed in its message.
+    """
+    penalty = L1(1e-3) if penalty is None else penalty
+    optimizer = Adam() if optimizer is None else optimizer
+    for name, sequence in (("hidden", hidden), ("seeds", seeds), ("methods", methods)):
+        if isinstance(sequence, str) or not isinstance(sequence, Sequence | np.ndarray):
+            raise TypeError(f"{name} must be a sequence, got {describe(sequence)}")
+        if name != "hidden" and len(set(sequence)) < max(len(sequence), 1):
+            raise ValueError(f"{name} must be one or more, each once, got {tuple(sequence)}")
+    methods = [check_choice("methods", method, COMPARED) for method in methods]
+    seeds = [check_integer("seeds", seed, least=0) for seed in seeds]
+    if task is None:
+        task = "regression" if np.asarray(y).dtype.kind == "f" else "classification"
+    X, X_test = np.asarray(X), np.asarray(X_test)
+    for name, array in (("X", X), ("X_test", X_test)):
+        if array.ndim != 2 or not array.size:
+            raise ValueError(f"{name} must have shape (n_samples, n_features), got {array.shape}")
+    loss: Loss
+    if check_choice("task", task, TASKS) == "classification":
+        loss = SoftmaxCrossEntropy()
+        y, y_test, n_outputs = _encode(np.asarray(y), np.asarray(y_test))
+    else:
+        loss = SquaredError()
+        y, y_test = np.asarray(y), np.asarray(y_test)
+        n_outputs = 1 if y.ndim < 2 else y.shape[1]
+    sizes = (X.shape[1], *hidden, n_outputs)
+
+    runs: list[Run] = []
+    networks: dict[str, MLP] = {}
+    for seed in seeds:
+        start = MLP(sizes, activation, dtype, seed)
+        train, test = _check_both(Objective(start, loss, penalty), (X, y), (X_test, y_test))
+        for method in methods:
+            net = start.copy()
+            settings_of_fit = {
+                "optimizer": optimizer,
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "seed": seed,
+            }
+            objective = Objective(net, loss, penalty)
+            runs.append(_run(objective, method, train, test, settings_of_fit, progress))
+            networks.setdefault(method, net)
+
+    settings = {
+        "n_train": len(X),
+        "n_test": len(X_test),
+        "task": task,
+        "sizes": list(sizes),
+        "activation": activation,
+        "loss": repr(loss),
+        "penalty": repr(penalty),
+        "methods": methods,
+        "optimizer": repr(optimizer),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seeds": seeds,
+        "dtype": start.dtype.name,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+    return Comparison(settings, runs, networks)
+
+
+def _check_both(
+    objective: Objective,
+    train: tuple[ArrayLike, ArrayLike],
+    test: tuple[ArrayLike, ArrayLike],
+) -> tuple[Data, Data]:
+    checked = objective.check(*train)
+    try:
+        return checked, objective.check(*test)
+    except (TypeError, ValueError) as e:
+        raise type(e)(f"X_test, y_test: {e}") from e
+
+
+def _run(
+    objective: Objective,
+    method: str,
+    train: Data,
+    test: Data,
+    settings: dict[str, Any],
+    progress: Callable[[str, int, int], None] | None,
+) -> Run:
+    """Train the objective's network by one method, and measure it."""
+    net, seed = objective.net, settings["seed"]
+    penalties: list[float] = []
+
+    def at_epoch_end(epoch: int, history: History) -> None:
+        # "none" trains on L alone, and is measured on F = L + R like the others.
+        penalties.append(objective.penalty_value(net.params))
+        if progress is not None:
+            progress(method, seed, epoch)
+
+    began = time.perf_counter()
+    try:
+        history = fit(
+            net,
+            train.X,
+            train.targets,
+            loss=objective.loss,
+            penalty=None if method == "none" else objective.penalty,
+            method="subgradient" if method == "none" else method,
+            validation_data=(test.X, test.targets),
+            callback=at_epoch_end,
+            **settings,
+        )
+    except DivergenceError as e:
+        raise DivergenceError(f"{method}, seed {seed}: {e}", e.epoch, e.batch) from e
+    seconds = (time.perf_counter() - began) / len(penalties)
+
+    history.penalty = penalties
+    history.total = [L + R for L, R in zip(history.data_loss, penalties, strict=True)]
+    weights = net.params[: net.n_weights]
+    residual = objective.residual_of(objective.data_pass(train, net.params), net.params)
+    return Run(
+        method=method,
+        seed=seed,
+        objective=history.total[-1],
+        data_loss=history.data_loss[-1],
+        penalty=history.penalty[-1],
+        train_score=objective.score(train, net.params),
+        test_score=history.validation_score[-1],
+        exact_zeros=float(np.mean(weights == 0)),
+        near_zeros=float(np.mean(np.abs(weights) < NEAR_ZERO)),
+        dead_inputs=dead_inputs(net),
+        dead_hidden=dead_hidden(net),
+        stationarity=float(residual.max()),
+        seconds=seconds,
+        history=history,
+    )
+
+
+def dead_inputs(net: MLP) -> float:
+    """The share of inputs whose weights are all 0."""
+    return float(np.mean(~net.weights[0].any(axis=1)))
+
+
+def dead_hidden(net: MLP) -> float:
+    """The share of hidden units whose incoming, or whose outgoing, weights are all 0."""
+    W = net.weights
+    dead = [~into.any(axis=0) | ~out_of.any(axis=1) for into, out_of in itertools.pairwise(W)]
+    return float(np.mean(np.concatenate(dead))) if dead else 0.0
+
+
+def _encode(y: Array, y_test: Array) -> tuple[Array, Array, int]:
+    """Class labels of any kind as 0 … K−1; one-hot rows are left as they are."""
+    for name, labels in (("y", y), ("y_test", y_test)):
+        if labels.ndim == 1 and labels.dtype.kind not in "iubUS":
+            raise TypeError(
+                f"{name} must be class labels (integers or strings), got dtype {labels.dtype}; "
+                f"for real targets use task='regression'"
+            )
+        if labels.size == 0 or labels.ndim not in (1, 2):
+            raise ValueError(f"{name} must hold a label for each sample, got {describe(labels)}")
+    if y.ndim == 2:
+        return y, y_test, y.shape[1]
+    classes, codes = np.unique(y, return_inverse=True)
+    if y_test.ndim == 1:
+        unknown = np.setdiff1d(y_test, classes)
+        if unknown.size:
+            raise ValueError(f"y_test must hold labels that y has too, got {unknown[0]}")
+        y_test = np.searchsorted(classes, y_test)
+    return codes, y_test, len(classes)
+
+
+def _plain(values: Array, digits: int = 4) -> str:
+    return f"{values.mean():.{digits}f}{_spread(values, f'.{digits}f')}"
+
+
+def _percent(values: Array) -> str:
+    return f"{100 * values.mean():.1f}{_spread(100 * values, '.1f')} %"
+
+
+def _scientific(values: Array) -> str:
+    return f"{values.mean():.1e}{_spread(values, '.0e')}"
+
+
+def _spread(values: Array, form: str) -> str:
+    return f" ± {values.std(ddof=1):{form}}" if len(values) > 1 else ""
+
+
+def _share(value: float) -> str:
+    """A share in words that do not round a few to none or nearly all to all."""
+    if value in (0, 1):
+        return "none" if value == 0 else "all"
+    return f"{100 * value:.1f} %" if 0.0005 <= value <= 0.9995 else f"{100 * value:.2g} %"
+
+
+def _join(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

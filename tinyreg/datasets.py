@@ -1,0 +1,214 @@
+"""The digits that come with the package, and tables of your own."""
+
+from __future__ import annotations
+
+import csv
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinyreg.errors import Array, check_integer, check_number, describe
+
+PIXEL_MAX = 16  # the digits' pixels are integers from 0 to 16
+
+
+def load_digits() -> tuple[Array, Array]:
+    """The UCI handwritten digits, 8×8 pixels each.
+
+    Returns
+    -------
+    X : (1797, 64) float64 array
+        Pixels, row by row, scaled to [0, 1].
+    y : (1797,) int64 array
+        Labels 0 to 9.
+
+    Notes
+    -----
+    E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
+    Repository (1998), CC BY 4.0.
+
+    Examples
+    --------
+    >>> X, y = load_digits()
+    >>> X.shape, X.min().item(), X.max().item(), np.bincount(y).tolist()
+    ((1797, 64), 0.0, 1.0, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180])
+    """
+    file = resources.files("tinyreg") / "data" / "digits.npz"
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+        return content["images"] / PIXEL_MAX, content["labels"].astype(np.int64)
+
+
+def load_table(path: str | PathLike[str], target: str | int | None = None) -> tuple[Array, Array]:
+    """Features and targets from a CSV or an NPZ file.
+
+    Parameters
+    ----------
+    path : path
+        A `.npz` file holds arrays: the features under "X" and the targets under `target`. Any
+        other file is read as text in columns separated by commas, semicolons or tabs, with or
+        without a line of column names, all features numbers.
+    target : str or int, optional
+        The target's array name ("y" if left out), or its column by name or by number from 0 (the
+        last column if left out).
+
+    Returns
+    -------
+    X : (N, d) float64 array
+    y : (N,) array
+        int64 where every target is a whole number or text (text becomes the number of its place
+        in sorted order), else float64. (N, k) if an NPZ file has it so.
+
+    Raises
+    ------
+    ValueError
+        If the file has no such column, is ragged or empty, or a cell is not a finite number;
+        the line and the column are named.
+    FileNotFoundError
+    """
+    if target is not None and (isinstance(target, bool) or not isinstance(target, str | int)):
+        raise TypeError(f"target must be a column's name or number, got {describe(target)}")
+    if Path(path).suffix.lower() == ".npz":
+        return _load_npz(path, "y" if target is None else str(target))
+    return _load_csv(path, target)
+
+
+def _load_npz(path: str | PathLike[str], target: str) -> tuple[Array, Array]:
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+    except OSError:
+        raise
+    except Exception as e:  # a broken archive can fail in any way
+        raise ValueError(f"path must be an NPZ file of plain arrays, {path} is not: {e}") from e
+    for argument, name in (("path", "X"), ("target", target)):
+        if name not in arrays:
+            raise ValueError(
+                f"{argument}: there is no array {name!r} in {path}, which has {', '.join(arrays)}"
+            )
+    return arrays["X"].astype(np.float64), _numbers_or_codes(arrays[target])
+
+
+def _load_csv(path: str | PathLike[str], target: str | int | None) -> tuple[Array, Array]:
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise ValueError(f"path must be a CSV (text) or NPZ file, {path} is neither") from e
+    first = text.lstrip().partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
+    lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    if not lines:
+        raise ValueError(f"path must be a table with rows, {path} is empty")
+
+    # A first line without a single number is a line of names.
+    names = [str(i) for i in range(len(lines[0][1]))]
+    if not any(_is_number(cell) for cell in lines[0][1]):
+        names = [cell.strip() for cell in lines.pop(0)[1]]
+    if not lines:
+        raise ValueError(f"path must be a table with rows, {path} has only column names")
+    if len(names) < 2:
+        raise ValueError(f"path must be a table with a feature and a target, {path} has 1 column")
+    for number, row in lines:
+        if len(row) != len(names):
+            raise ValueError(
+                f"path: line {number} of {path} has {len(row)} cells, the others have {len(names)}"
+            )
+
+    column = _column(names, target, path)
+    features = [name for i, name in enumerate(names) if i != column]
+    X = np.empty((len(lines), len(features)))
+    for n, (number, row) in enumerate(lines):
+        cells = [cell for i, cell in enumerate(row) if i != column]
+        try:
+            X[n] = cells
+        except ValueError:
+            bad = next(i for i, cell in enumerate(cells) if not _is_number(cell))
+            raise ValueError(
+                f"path: line {number} of {path} has {cells[bad]!r} in the feature column "
+                f"{features[bad]!r}, wanted a number"
+            ) from None
+        if not np.isfinite(X[n]).all():
+            bad = int(np.argmin(np.isfinite(X[n])))
+            raise ValueError(
+                f"path: line {number} of {path} has {cells[bad]!r} in the feature column "
+                f"{features[bad]!r}, wanted a finite number"
+            )
+    return X, _numbers_or_codes(np.array([row[column].strip() for _, row in lines]))
+
+
+def _column(names: list[str], target: str | int | None, path: str | PathLike[str]) -> int:
+    if target is None:
+        return len(names) - 1
+    if target in names:
+        return names.index(str(target))
+    index = int(target) if str(target).lstrip("-").isdigit() else None
+    if index is None or not -len(names) <= index < len(names):
+        raise ValueError(
+            f"target: there is no column {target!r} in {path}, which has {', '.join(names)}"
+        )
+    return index % len(names)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers_or_codes(y: Array) -> Array:
+    """Whole numbers as int64, other numbers as float64, text as its place in sorted order."""
+    if y.dtype.kind == "b" or y.dtype.kind in "iu":
+        return y.astype(np.int64)
+    try:
+        numbers = y.astype(np.float64)
+    except ValueError:
+        return np.unique(y, return_inverse=True)[1]
+    if np.isfinite(numbers).all() and (numbers == np.round(numbers)).all():
+        return numbers.astype(np.int64)
+    return numbers
+
+
+def train_test_split(
+    X: Array, y: Array, test_share: float = 0.2, seed: int = 0
+) -> tuple[Array, Array, Array, Array]:
+    """Shuffle the samples and hold some back: X_train, y_train, X_test, y_test.
+
+    Examples
+    --------
+    >>> X, y, X_test, y_test = train_test_split(np.zeros((10, 2)), np.arange(10), 0.3)
+    >>> len(X), len(X_test), sorted([*y.tolist(), *y_test.tolist()])
+    (7, 3, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    """
+    share = check_number("test_share", test_share, above=0)
+    n_test = round(len(X) * share)
+    if not 0 < n_test < len(X):
+        raise ValueError(
+            f"test_share must leave samples on both sides, got {share:g} of {len(X)} samples"
+        )
+    order = np.random.default_rng(check_integer("seed", seed, least=0)).permutation(len(X))
+    test, train = order[:n_test], order[n_test:]
+    return X[train], y[train], X[test], y[test]
+
+
+def standardise(train: ArrayLike, *others: ArrayLike) -> tuple[Array, ...]:
+    """Each column shifted and scaled to mean 0 and variance 1 on `train`; `others` follow suit.
+
+    A constant column is only shifted.
+
+    Examples
+    --------
+    >>> train, test = standardise([[1.0], [3.0]], [[5.0]])
+    >>> train.ravel(), test.ravel()
+    (array([-1.,  1.]), array([3.]))
+    """
+    train = np.asarray(train, dtype=np.float64)
+    mean, scale = train.mean(axis=0), train.std(axis=0)
+    # A constant column's deviation is rounding noise, which must not be blown up to 1.
+    scale = np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
+    scale = np.where(scale > 0, scale, 1.0)
+    return tuple((np.asarray(part) - mean) / scale for part in (train, *others))
