@@ -230,15 +230,15 @@ class MLP:
             bias_start += n_out
         return weights, biases
 
-    def check_params(self, params: ArrayLike | None) -> Array:
+    def check_params(self, params: ArrayLike | None, name: str = "params") -> Array:
         """`params` as a vector of this network's length, or the network's own if None."""
         if params is None:
             return self._params
         array = np.asarray(params)
         if array.dtype.kind not in "fciu":
-            raise TypeError(f"params must be numbers, got {describe(array)}")
+            raise TypeError(f"{name} must be numbers, got {describe(array)}")
         if array.shape != (self.n_params,):
-            raise ValueError(f"params must have shape ({self.n_params},), got {array.shape}")
+            raise ValueError(f"{name} must have shape ({self.n_params},), got {array.shape}")
         return array if array.dtype.kind in "fc" else array.astype(self.dtype)
 
     def forward(self, X: ArrayLike) -> Array:

@@ -197,7 +197,7 @@ class Objective:
         v : (n_params,) array
             The direction.
         """
-        vector, direction = self.net.check_params(params), self.net.check_params(v)
+        vector, direction = self.net.check_params(params), self.net.check_params(v, "v")
         nudged = vector.astype(np.float64) + 1j * COMPLEX_STEP * direction
         product = self.gradient(X, y, nudged, sample_weight).imag / COMPLEX_STEP
         return product.astype(self.net.dtype, copy=False)
