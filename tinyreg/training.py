@@ -215,18 +215,17 @@ def fit(
         order = shuffling.permutation(n_samples)
         before = net.params.copy()
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for start in range(0, n_samples, batch_size):
+            for number, start in enumerate(range(0, n_samples, batch_size), start=1):
                 batch = workspace.gather(data, order[start : start + batch_size])
                 masks = _draw_masks(net, len(batch.X), dropout, dropping)
                 gradient = workspace.data_gradient(objective, batch, masks)
                 # The sum is finite just when all of it is (short of an overflow of the sum itself).
                 if not np.isfinite(gradient.sum()):
-                    number = start // batch_size + 1
                     raise _diverged(objective, batch, before, optimizer, state, epoch, number)
                 step(objective, optimizer, state, gradient, method)
             _record(history, objective, data, validation)
-        if not np.isfinite(history.total[-1]):
-            raise _diverged(objective, data, before, optimizer, state, epoch, None)
+            if not np.isfinite(history.total[-1]):
+                raise _diverged(objective, data, before, optimizer, state, epoch, number)
         if callback is not None:
             callback(epoch, history)
     return history
@@ -279,7 +278,7 @@ def _diverged(
     optimizer: Optimizer,
     state: object,
     epoch: int,
-    batch: int | None,
+    batch: int,
 ) -> DivergenceError:
     """The error, with the network put back to finite parameters where it has lost them."""
     net = objective.net
@@ -288,9 +287,8 @@ def _diverged(
     if not np.isfinite(size):
         net.params[...] = before
     lr = learning_rate(optimizer.lr, max(state.steps - 1, 0))  # type: ignore[attr-defined]
-    where = f"epoch {epoch}" + (f", batch {batch}" if batch is not None else "")
     return DivergenceError(
-        f"training diverged in {where}: data loss {loss:.3g}, penalty {penalty:.3g}, largest "
+        f"training diverged in epoch {epoch}, batch {batch}: data loss {loss:.3g}, penalty {penalty:.3g}, largest "
         f"|parameter| {size:.3g}; try a learning rate below {lr:g}, or inputs and targets scaled "
         f"to about 1. The network keeps its last finite parameters",
         epoch,
