@@ -259,17 +259,23 @@ def compare(
     seeds = [check_integer("seeds", seed, least=0) for seed in seeds]
     if task is None:
         task = "regression" if np.asarray(y).dtype.kind == "f" else "classification"
-    X, X_test = np.asarray(X), np.asarray(X_test)
-    for name, array in (("X", X), ("X_test", X_test)):
-        if array.ndim != 2 or not array.size:
-            raise ValueError(f"{name} must have shape (n_samples, n_features), got {array.shape}")
+    X, y, X_test, y_test = map(np.asarray, (X, y, X_test, y_test))
+    for suffix, features, targets in (("", X, y), ("_test", X_test, y_test)):
+        if features.ndim != 2 or not features.size:
+            raise ValueError(
+                f"X{suffix} must have shape (n_samples, n_features), got {features.shape}"
+            )
+        if targets.shape[:1] != features.shape[:1]:
+            raise ValueError(
+                f"y{suffix} must hold a target for each of the {len(features)} samples, "
+                f"got shape {targets.shape}"
+            )
     loss: Loss
     if check_choice("task", task, TASKS) == "classification":
         loss = SoftmaxCrossEntropy()
-        y, y_test, n_outputs = _encode(np.asarray(y), np.asarray(y_test))
+        y, y_test, n_outputs = _encode(y, y_test)
     else:
         loss = SquaredError()
-        y, y_test = np.asarray(y), np.asarray(y_test)
         n_outputs = 1 if y.ndim < 2 else y.shape[1]
     sizes = (X.shape[1], *hidden, n_outputs)
 
@@ -399,8 +405,6 @@ def _encode(y: Array, y_test: Array) -> tuple[Array, Array, int]:
                 f"{name} must be class labels (integers or strings), got dtype {labels.dtype}; "
                 f"for real targets use task='regression'"
             )
-        if labels.size == 0 or labels.ndim not in (1, 2):
-            raise ValueError(f"{name} must hold a label for each sample, got {describe(labels)}")
     if y.ndim == 2:
         return y, y_test, y.shape[1]
     classes, codes = np.unique(y, return_inverse=True)

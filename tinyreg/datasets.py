@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.errors import Array, check_integer, check_number, describe
+from tinyreg.errors import Array, check_array, check_integer, check_number, describe
 
 PIXEL_MAX = 16  # the digits' pixels are integers from 0 to 16
 
@@ -88,7 +88,8 @@ def _load_npz(path: str | PathLike[str], target: str) -> tuple[Array, Array]:
             raise ValueError(
                 f"{argument}: there is no array {name!r} in {path}, which has {', '.join(arrays)}"
             )
-    return arrays["X"].astype(np.float64), _numbers_or_codes(arrays[target])
+    X, y = check_array("X", arrays["X"], np.float64), arrays[target]
+    return X, _numbers_or_codes(y if y.dtype.kind == "U" else check_array(target, y, np.float64))
 
 
 def _load_csv(path: str | PathLike[str], target: str | int | None) -> tuple[Array, Array]:
@@ -136,7 +137,14 @@ def _load_csv(path: str | PathLike[str], target: str | int | None) -> tuple[Arra
                 f"path: line {number} of {path} has {cells[bad]!r} in the feature column "
                 f"{features[bad]!r}, wanted a finite number"
             )
-    return X, _numbers_or_codes(np.array([row[column].strip() for _, row in lines]))
+    cells = [row[column].strip() for _, row in lines]
+    for (number, _), cell in zip(lines, cells, strict=True):
+        if cell == "" or (_is_number(cell) and not np.isfinite(float(cell))):
+            raise ValueError(
+                f"path: line {number} of {path} has {cell!r} in the target column "
+                f"{names[column]!r}, wanted a finite number or a class"
+            )
+    return X, _numbers_or_codes(np.array(cells))
 
 
 def _column(names: list[str], target: str | int | None, path: str | PathLike[str]) -> int:
@@ -162,13 +170,11 @@ def _is_number(cell: str) -> bool:
 
 def _numbers_or_codes(y: Array) -> Array:
     """Whole numbers as int64, other numbers as float64, text as its place in sorted order."""
-    if y.dtype.kind == "b" or y.dtype.kind in "iu":
-        return y.astype(np.int64)
     try:
         numbers = y.astype(np.float64)
     except ValueError:
         return np.unique(y, return_inverse=True)[1]
-    if np.isfinite(numbers).all() and (numbers == np.round(numbers)).all():
+    if (numbers == np.round(numbers)).all():
         return numbers.astype(np.int64)
     return numbers
 

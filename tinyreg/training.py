@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -232,7 +233,7 @@ def fit(
 
 
 def step(
-    objective: Objective, optimizer: Optimizer, state: object, gradient: Array, method: str
+    objective: Objective, optimizer: Optimizer, state: Any, gradient: Array, method: str
 ) -> None:
     """One step of the network's parameters, given the data gradient, which is overwritten."""
     params = objective.net.params
@@ -243,7 +244,7 @@ def step(
         objective.add_subgradient(gradient, params)
         optimizer.step(params, gradient, state)
     else:
-        lr = learning_rate(optimizer.lr, state.steps)  # type: ignore[attr-defined]
+        lr = learning_rate(optimizer.lr, state.steps)
         if method == "decoupled":
             objective.add_subgradient(params, params, scale=-lr)
             optimizer.step(params, gradient, state)
@@ -276,7 +277,7 @@ def _diverged(
     data: Data,
     before: Array,
     optimizer: Optimizer,
-    state: object,
+    state: Any,
     epoch: int,
     batch: int,
 ) -> DivergenceError:
@@ -286,11 +287,11 @@ def _diverged(
     size = np.abs(net.params).max()
     if not np.isfinite(size):
         net.params[...] = before
-    lr = learning_rate(optimizer.lr, max(state.steps - 1, 0))  # type: ignore[attr-defined]
+    lr = learning_rate(optimizer.lr, max(state.steps - 1, 0))
     return DivergenceError(
-        f"training diverged in epoch {epoch}, batch {batch}: data loss {loss:.3g}, penalty {penalty:.3g}, largest "
-        f"|parameter| {size:.3g}; try a learning rate below {lr:g}, or inputs and targets scaled "
-        f"to about 1. The network keeps its last finite parameters",
+        f"training diverged in epoch {epoch}, batch {batch}: data loss {loss:.3g}, penalty "
+        f"{penalty:.3g}, largest |parameter| {size:.3g}; try a learning rate below {lr:g}, or "
+        f"inputs and targets scaled to about 1. The network keeps its last finite parameters",
         epoch,
         batch,
     )

@@ -1,0 +1,229 @@
+"""The comparison: what it measures, from which start, what it prints, writes and draws."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import tinyreg as tr
+from tinyreg.comparison import dead_hidden, dead_inputs
+from tinyreg.datasets import train_test_split
+
+METHODS = ("none", "subgradient", "proximal", "decoupled", "naive")
+MEASURES = [
+    "objective",
+    "data_loss",
+    "penalty",
+    "train_score",
+    "test_score",
+    "exact_zeros",
+    "near_zeros",
+    "dead_inputs",
+    "dead_hidden",
+    "stationarity",
+    "seconds",
+]
+SHARES = ["exact_zeros", "near_zeros", "dead_inputs", "dead_hidden"]
+
+
+def digits(n=200):
+    X, y = tr.load_digits()
+    return train_test_split(X[:n], y[:n])
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    return tr.compare(
+        *digits(), penalty=tr.L1(3e-3), hidden=(16,), epochs=15, seeds=(0, 1), methods=METHODS
+    )
+
+
+def test_there_is_a_run_for_each_method_and_seed(comparison):
+    assert [(run.method, run.seed) for run in comparison.runs] == [
+        (method, seed) for seed in (0, 1) for method in METHODS
+    ]
+
+
+def test_each_method_trains_from_the_same_start_on_the_same_batches(comparison):
+    X, y, _, _ = digits()
+    for method, settings in {
+        "none": {},
+        "subgradient": {"penalty": tr.L1(3e-3), "method": "subgradient"},
+        "proximal": {"penalty": tr.L1(3e-3), "method": "proximal"},
+    }.items():
+        net = tr.MLP((64, 16, 10), seed=0)
+        tr.fit(net, X, y, loss=tr.SoftmaxCrossEntropy(), epochs=15, seed=0, **settings)
+        np.testing.assert_array_equal(comparison.networks[method].params, net.params)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_measure_is_what_its_name_says(comparison, method):
+    X, y, X_test, y_test = digits()
+    net = comparison.networks[method]
+    run = next(run for run in comparison.runs if run.method == method and run.seed == 0)
+    w = np.concatenate([W.ravel() for W in net.weights])
+    data = -np.log(np.exp(z := net.forward(X)) / np.exp(z).sum(1, keepdims=True))
+    assert run.data_loss == pytest.approx(data[np.arange(len(y)), y].mean(), rel=1e-10)
+    assert run.penalty == pytest.approx(3e-3 * np.abs(w).sum(), rel=1e-12)
+    assert run.objective == run.data_loss + run.penalty
+    assert run.train_score == np.mean(net.forward(X).argmax(1) == y)
+    assert run.test_score == np.mean(net.forward(X_test).argmax(1) == y_test)
+    assert run.exact_zeros == np.count_nonzero(w == 0) / len(w)
+    assert run.near_zeros == np.count_nonzero(np.abs(w) < 1e-3) / len(w)
+    objective = tr.Objective(net, tr.SoftmaxCrossEntropy(), tr.L1(3e-3))
+    assert run.stationarity == pytest.approx(objective.stationarity(X, y), rel=1e-10)
+    assert run.seconds > 0
+    assert run.history.total[-1] == run.objective
+    assert [len(values) for values in vars(run.history).values()] == [15] * 6
+
+
+def test_the_prox_makes_zeros_and_the_others_do_not(comparison):
+    assert comparison.of("proximal", "exact_zeros").min() > 0.3
+    for method in ("none", "subgradient", "decoupled"):
+        assert comparison.of(method, "exact_zeros").max() == 0
+    assert comparison.of("naive", "exact_zeros").max() < 0.02
+
+
+def test_dead_units_and_inputs_are_counted():
+    net = tr.MLP((4, 3, 2, 2))
+    net.params = np.ones(net.n_params)
+    assert (dead_inputs(net), dead_hidden(net)) == (0, 0)
+    net.weights[0][1] = 0  # an input
+    net.weights[0][:, 0] = 0  # a unit without incoming weights
+    net.weights[2][1] = 0  # a unit without outgoing weights
+    assert (dead_inputs(net), dead_hidden(net)) == (1 / 4, 2 / 5)
+    assert dead_hidden(tr.MLP((4, 2))) == 0
+
+
+def test_the_json_is_as_documented(comparison, tmp_path):
+    comparison.to_json(tmp_path / "comparison.json")
+    content = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
+    assert list(content) == ["settings", "runs"]
+    assert content["settings"]["sizes"] == [64, 16, 10]
+    assert content["settings"]["methods"] == list(METHODS)
+    for run in content["runs"]:
+        assert list(run) == ["method", "seed", *MEASURES, "history"]
+        assert all(0 <= run[name] <= 1 for name in SHARES)
+        assert len(run["history"]["total"]) == 15
+    assert content["runs"][2]["objective"] == comparison.runs[2].objective
+
+
+def test_the_table_shows_mean_and_spread(comparison):
+    text = str(comparison)
+    lines = text.splitlines()
+    header = next(line for line in lines if line.split() == list(METHODS))
+    zeros = next(line for line in lines if line.startswith("weights exactly 0"))
+    values = 100 * comparison.of("proximal", "exact_zeros")
+    shown = f"{values.mean():.1f} ± {values.std(ddof=1):.1f} %"
+    end = header.index("proximal") + len("proximal")
+    assert zeros[:end].endswith(shown)
+    assert max(map(len, lines[:-1])) < 120
+
+
+def test_the_verdict_is_computed_from_the_runs(comparison):
+    verdict = comparison.verdict()
+    share = 100 * comparison.of("proximal", "exact_zeros").mean()
+    assert verdict.startswith(f"Proximal made {share:.1f} % of the weights exactly 0")
+    assert "subgradient none" in verdict or "subgradient made none" in verdict
+    objectives = {m: comparison.of(m, "objective").mean() for m in METHODS[1:]}
+    worst = max(objectives, key=objectives.get)
+    assert f"{objectives[worst]:.4g} ({worst})" in verdict
+    assert verdict.count(".\n") == 0
+    assert verdict.endswith(".")
+
+
+def test_the_verdict_of_a_smooth_penalty_claims_no_zeros():
+    result = tr.compare(*digits(), penalty=tr.L2(1e-3), hidden=(8,), epochs=2, seeds=(0,))
+    assert re.match("(Subgradient|Proximal) made none of the weights exactly 0", result.verdict())
+    assert "for all of them" in result.verdict()  # a smooth penalty needs no prox
+    alone = tr.compare(*digits(), hidden=(8,), epochs=1, seeds=(0,), methods=("none",))
+    assert "nothing to compare" in alone.verdict()
+    assert " ± " not in alone._table()  # one seed has no spread
+
+
+def test_regression_reports_r2():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 6))
+    y = np.stack([X[:, 0] - X[:, 1], 2 * X[:, 2]], axis=1)
+    result = tr.compare(
+        X[:80], y[:80], X[80:], y[80:], penalty=tr.L1(1e-2), hidden=(), epochs=150, seeds=(0,),
+        optimizer=tr.SGD(0.05),
+    )  # fmt: skip
+    assert result.settings["task"] == "regression"
+    assert "R²" in str(result)
+    assert result.of("proximal", "test_score")[0] > 0.95
+    assert result.networks["proximal"].sizes == (6, 2)
+    assert result.of("proximal", "dead_inputs")[0] == 0.5
+
+
+@pytest.mark.parametrize("labels", [["b", "a", "c"], [-1, 0, 7], [True, False, True]])
+def test_labels_may_be_anything_that_sorts(labels):
+    rng = np.random.default_rng(0)
+    X, codes = rng.normal(size=(30, 2)), np.arange(30) % 3
+    y = np.array(labels)[codes]
+    result = tr.compare(X, y, X[:9], y[:9], hidden=(4,), epochs=1, seeds=(0,))
+    assert result.settings["sizes"] == [2, 4, len(set(labels))]
+
+
+def test_float32_and_progress(tmp_path):
+    seen = []
+    result = tr.compare(
+        *digits(), hidden=(8,), epochs=2, seeds=[3], dtype="float32", activation="tanh",
+        methods=["proximal"], progress=lambda *what: seen.append(what),
+    )  # fmt: skip
+    assert seen == [("proximal", 3, 1), ("proximal", 3, 2)]
+    assert result.networks["proximal"].params.dtype == np.float32
+    result.to_json(tmp_path / "c.json")  # nothing in it is a NumPy scalar
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"methods": ("prox",)}, ValueError, "methods must be one of none, .* got 'prox'"),
+        ({"methods": ()}, ValueError, "methods must be one or more, each once"),
+        ({"methods": "none"}, TypeError, "methods must be a sequence, got str"),
+        ({"methods": ("none", "none")}, ValueError, "methods must be one or more, each once"),
+        ({"seeds": 3}, TypeError, "seeds must be a sequence, got int 3"),
+        ({"seeds": (0, -1)}, ValueError, "seeds must be an integer >= 0"),
+        ({"seeds": (0, 0)}, ValueError, "seeds must be one or more, each once"),
+        ({"hidden": 64}, TypeError, "hidden must be a sequence, got int 64"),
+        ({"hidden": (0,)}, ValueError, r"sizes\[1\] must be an integer >= 1"),
+        ({"epochs": 0}, ValueError, "epochs must be"),
+        ({"batch_size": 0}, ValueError, "batch_size must be"),
+        ({"penalty": 0.1}, TypeError, "penalty must be a penalty"),
+        ({"optimizer": "adam"}, TypeError, "optimizer must be"),
+        ({"activation": "cube"}, ValueError, "activation must be"),
+        ({"dtype": "half"}, ValueError, "dtype must be"),
+        ({"task": "clustering"}, ValueError, "task must be one of classification, regression"),
+        ({"task": "regression", "y": ["a"] * 160}, TypeError, "y must be a dense array of real"),
+        ({"task": "classification", "y": np.ones(160)}, TypeError, "y must be class labels"),
+        ({"X": np.full((160, 64), np.nan)}, ValueError, "X must be finite"),
+        ({"X": np.zeros((0, 64))}, ValueError, "X must have shape"),
+        ({"X": np.zeros(5)}, ValueError, "X must have shape"),
+        ({"y": np.zeros(5, int)}, ValueError, "y must hold a target for each of the 160 samples"),
+        ({"X_test": np.zeros((40, 3))}, ValueError, "X_test, y_test: X must have shape"),
+        ({"y_test": np.full(40, 11)}, ValueError, "y_test must hold labels that y has too, got 11"),
+    ],
+)
+def test_a_bad_argument_is_named(changes, error, words):
+    arguments = dict(zip(("X", "y", "X_test", "y_test"), digits(), strict=True)) | {"epochs": 1}
+    with pytest.raises(error, match=words):
+        tr.compare(**arguments | changes)
+
+
+def test_a_run_that_diverges_says_which():
+    with pytest.raises(tr.DivergenceError, match="none, seed 0: training diverged in epoch 1"):
+        tr.compare(*digits(), hidden=(8,), epochs=5, seeds=(0,), optimizer=tr.SGD(1e200))
+
+
+def test_the_picture_is_drawn(comparison, tmp_path):
+    image = pytest.importorskip("matplotlib.image", reason="needs the plot extra")
+    comparison.plot(tmp_path / "digits.png", (8, 8))
+    comparison.plot(tmp_path / "plain.png")
+    for name in ("digits.png", "plain.png"):
+        pixels = image.imread(tmp_path / name)
+        assert min(pixels.shape[:2]) > 500
+        assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 100
+    with pytest.raises(ValueError, match=r"image_shape must multiply to the 64 inputs"):
+        comparison.plot(tmp_path / "wrong.png", (8, 9))
