@@ -1,0 +1,80 @@
+"""The README tells the truth: its Python runs and prints what it says, its commands exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tinyreg.cli import main
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
+SPACE_OR_RULE = re.compile(r"[ -]+")
+
+
+def marked(marker):
+    """The code block that follows a marker."""
+    match = re.search(rf"^<!-- {marker} -->\n```\w+\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert match, f"the README has no block marked {marker}"
+    return match[1]
+
+
+def assert_alike(printed, stated, rel):
+    """The same words, and numbers that differ by little: other machines add in another order."""
+    assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", stated).split()
+    for a, b in zip(NUMBER.findall(printed), NUMBER.findall(stated), strict=True):
+        last_digit = 10.0 ** -len(b.partition(".")[2])
+        assert float(a) == pytest.approx(float(b), rel=rel, abs=2 * last_digit)
+
+
+def test_every_block_is_of_a_kind_that_a_test_runs():
+    assert {kind for kind, _ in BLOCKS} == {"python", "text", "bash"}
+    # Both bash blocks carry a marker, by which the continuous integration finds and runs them.
+    assert [text for kind, text in BLOCKS if kind == "bash"] == [
+        marked("run: compare"),
+        marked("run: test"),
+    ]
+
+
+def test_the_python_blocks_run_in_order_and_print_what_stands_below_them(capsys):
+    names = {}
+    checked = 0
+    for (kind, code), (next_kind, output) in zip(BLOCKS, [*BLOCKS[1:], ("", "")], strict=True):
+        if kind == "python":
+            exec(compile(code, "README.md", "exec"), names)
+            if next_kind == "text":
+                assert_alike(capsys.readouterr().out, output, rel=0.02)
+                checked += 1
+    assert checked >= 2
+
+
+@pytest.mark.slow
+def test_the_main_job_prints_what_the_readme_shows(capsys):
+    command = marked("run: compare").split("tinyreg compare")[1].split()
+    assert command == ["--out", "comparison"]
+    assert main(["compare"]) == 0
+    printed, stated = capsys.readouterr().out, marked("output: compare")
+    # Times and spreads are the machine's and the run's own; so are the widths of the columns.
+    for line in ("milliseconds", "stationarity"):
+        printed, stated = (
+            re.sub(rf"^{line}.*$", line, text, flags=re.MULTILINE) for text in (printed, stated)
+        )
+    printed, stated = (
+        SPACE_OR_RULE.sub(" ", re.sub(r"± [\d.]+", "±", text)) for text in (printed, stated)
+    )
+    assert_alike(printed, stated, rel=0.05)
+
+
+def test_the_map_names_every_module():
+    package = Path(__file__).parent.parent / "tinyreg"
+    linked = set(re.findall(r"\]\((tinyreg/\w+\.py)\)", README))
+    modules = {f"tinyreg/{path.name}" for path in package.glob("*.py")}
+    assert linked == modules - {"tinyreg/__init__.py", "tinyreg/__main__.py"}
+
+
+def test_every_link_leads_somewhere():
+    root = Path(__file__).parent.parent
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (root / target).exists(), target
