@@ -8,6 +8,7 @@ from tinyreg.network import MLP
 from tinyreg.objective import Objective
 from tinyreg.optimizers import SGD, Adam
 from tinyreg.penalties import L1, L2, ElasticNet
+from tinyreg.solvers import minimize
 from tinyreg.training import History, fit
 
 __version__ = "0.1.0"
@@ -31,4 +32,5 @@ __all__ = [
     "fit",
     "load_digits",
     "load_table",
+    "minimize",
 ]

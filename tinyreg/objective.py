@@ -283,21 +283,30 @@ class Objective:
         ]
         return self.loss.score(np.concatenate(outputs), data.targets)
 
-    def data_pass(self, data: Data, params: Array) -> Array:
-        """∇L: forward, the loss's gradient at the outputs, backward."""
+    def data_value_and_gradient(self, data: Data, params: Array) -> tuple[float, Array]:
+        """L and ∇L: forward, the loss and its gradient at the outputs, backward."""
         weights, biases = self.net.unpack(params)
         gradient = np.zeros_like(params)
         piece = np.empty_like(params)
+        value = 0.0
         for part in self._chunks(data):
             trace = forward_pass(part.X, weights, biases, self.net.activation)
+            value += self.loss.weighted_sum(trace.outputs, part.targets, part.weight)
             dout = self.loss.delta(trace.outputs, part.targets, part.weight)
             backward_pass(trace, dout, weights, self.net.activation, *self.net.unpack(piece))
             gradient += piece
-        return gradient
+        return value, gradient
 
-    def penalty_value(self, params: Array) -> float:
-        """R."""
-        return sum((R.value(params[block]) for block, R in self.penalised), 0.0)
+    def data_pass(self, data: Data, params: Array) -> Array:
+        """∇L."""
+        return self.data_value_and_gradient(data, params)[1]
+
+    def penalty_value(self, params: Array, smooth_only: bool = False) -> float:
+        """R, or what the smooth penalties have of it."""
+        return sum(
+            (R.value(params[block]) for block, R in self.penalised if R.smooth or not smooth_only),
+            0.0,
+        )
 
     def add_subgradient(
         self, gradient: Array, params: Array, scale: float = 1.0, smooth_only: bool = False

@@ -1,0 +1,198 @@
+"""How far from the optimum, without knowing it: the duality gap of a net without hidden layers.
+
+Then z_n = x_n W + b is linear in the parameters, and F is convex:
+
+    F(W, b) = Σ_n ω_n ℓ(z_n, y_n) + R(W),        ω_n = 1/N, or the sample's weight over their sum
+
+Fenchel's inequality ℓ(z) ≥ u·z − ℓ*(u), used with any u_n for each sample, and its like for R give,
+after minimising over W and b, a lower bound of every value of F:
+
+    F(W, b) ≥ D(u) = −Σ_n ω_n ℓ*(u_n) − R*(−Xᵀθ),      θ_n = ω_n u_n,   if Σ_n θ_n = 0
+
+(the condition is the price of a bias without a penalty: else the minimum over b is −∞). So
+F(W, b) − D(u) is at least as large as the distance of F(W, b) from the minimum of F, and it is 0
+at the minimum for u_n = ∂ℓ/∂z_n = prediction_n − y_n. Away from it, that u is made feasible: the
+bias is fitted anew for the given W, which makes Σθ = 0, and θ is scaled into the domain of R*.
+
+==========================  ==========================================  ======================
+loss                        conjugate ℓ*(u), with q = u + y             domain
+==========================  ==========================================  ======================
+SquaredError                ½‖u‖² + u·y                                 everywhere
+SoftmaxCrossEntropy         Σ_k q_k log q_k  − Σ_k y_k log y_k·0        q a probability
+SigmoidCrossEntropy         Σ_k q_k log q_k + (1 − q_k) log(1 − q_k)    q_k in [0, 1]
+==========================  ==========================================  ======================
+
+For R = λΣ|w|, R*(v) = 0 where all |v| ≤ λ, else ∞; for l1 Σ|w| + l2 Σw² it is
+Σ max(|v| − l1, 0)²/(4 l2).
+
+Source: Boyd and Vandenberghe, Convex Optimization, sections 3.3 and 5.1; for the scaling of the
+dual point, El Ghaoui, Viallon and Rabbani, Pacific J. Optim. 8 (2012).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import entr
+
+from tinyreg.errors import Array, check_sample_weight, describe
+from tinyreg.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from tinyreg.network import MLP
+from tinyreg.objective import Data, Objective
+from tinyreg.penalties import L1, L2, ElasticNet
+
+NEWTON_STEPS = 50
+BALANCED = 1e-13  # |Σθ| at which the bias counts as fitted
+
+
+def is_convex(objective: Objective) -> bool:
+    """Whether F is convex: the network has no hidden layer (every penalty here is convex)."""
+    return len(objective.net.sizes) == 2
+
+
+def dual_penalty(objective: Objective) -> tuple[float, float] | None:
+    """(l1, l2) of the only layer's penalty, or None where there is no gap to be had."""
+    penalty = objective.penalty
+    if not is_convex(objective) or objective.bias_penalty is not None:
+        return None
+    if isinstance(penalty, list | tuple):
+        (penalty,) = penalty
+    if isinstance(penalty, L1):
+        l1, l2 = penalty.lam, 0.0
+    elif isinstance(penalty, L2):
+        l1, l2 = 0.0, penalty.lam
+    elif isinstance(penalty, ElasticNet):
+        l1, l2 = penalty.l1, penalty.l2
+    else:
+        return None
+    return (l1, l2) if l1 > 0 or l2 > 0 else None
+
+
+def duality_gap(objective: Objective, data: Data, params: Array, value: float) -> float | None:
+    """A bound of F(params) − min F, or None where there is none.
+
+    Parameters
+    ----------
+    objective : Objective
+        Of a net without hidden layers, with L1, L2 or ElasticNet on its weights.
+    data : Data
+        From `objective.check`.
+    params : (n_params,) array
+    value : float
+        F(params).
+
+    Returns
+    -------
+    float or None
+        None for a net with hidden layers, another penalty, or none; ∞ if the bias has no best
+        value (a class that no sample has).
+    """
+    penalty = dual_penalty(objective)
+    if penalty is None:
+        return None
+    (W,), (b,) = objective.net.unpack(params.astype(np.float64))
+    X, omega = data.X.astype(np.float64), _omega(data.weight, len(data.X))
+    y = _one_hot(data.targets, W.shape[1]).astype(np.float64)
+    u = _balanced_dual(objective.loss, X @ W + b, y, omega)
+    if u is None:
+        return float("inf")
+    return float(max(value - _dual_value(objective.loss, X, y, omega, u, *penalty), 0.0))
+
+
+def _omega(weight: float | Array, n_samples: int) -> Array:
+    return np.broadcast_to(np.asarray(weight, np.float64), (n_samples,))[:, np.newaxis]
+
+
+def _one_hot(targets: Array, n_outputs: int) -> Array:
+    return np.eye(n_outputs)[targets] if targets.ndim == 1 else targets
+
+
+def _balanced_dual(loss: Loss, z: Array, y: Array, omega: Array) -> Array | None:
+    """u = prediction − y at the logits z + c, with the shift c of the bias for which Σωu = 0.
+
+    c minimises the convex Σ ω ℓ(z + c, y): Newton's method, with halved steps while it overshoots.
+    """
+    c = np.zeros(z.shape[1])
+    u = loss.predict(z) - y
+    for _ in range(NEWTON_STEPS):
+        imbalance = np.sum(omega * u, axis=0)
+        if np.abs(imbalance).max() <= BALANCED:
+            return u
+        p = u + y
+        if isinstance(loss, SquaredError):
+            hessian = np.eye(len(c))
+        elif isinstance(loss, SigmoidCrossEntropy):
+            hessian = np.diag(np.sum(omega * p * (1 - p), axis=0))
+        else:
+            hessian = np.diag(np.sum(omega * p, axis=0)) - (omega * p).T @ p
+        # The softmax Hessian is singular along (1, …, 1), which changes nothing: least squares.
+        step = np.linalg.lstsq(hessian, -imbalance, rcond=None)[0]
+        size = np.abs(imbalance).max()
+        for _ in range(30):
+            u = loss.predict(z + c + step) - y
+            if np.abs(np.sum(omega * u, axis=0)).max() < size:
+                break
+            step /= 2
+        c = c + step
+    return None
+
+
+def _dual_value(
+    loss: Loss, X: Array, y: Array, omega: Array, u: Array, l1: float, l2: float
+) -> float:
+    """D at u, scaled down where R* would be infinite."""
+    v = np.abs(X.T @ (omega * u))
+    if l2 == 0:
+        # y and the prediction are both in the domain of ℓ*, and so is all between: u may shrink.
+        scale = min(1.0, l1 / v.max()) if v.max() > 0 else 1.0
+        u, conjugate = scale * u, 0.0
+    else:
+        conjugate = float(np.sum(np.maximum(v - l1, 0) ** 2) / (4 * l2))
+    q = u + y
+    if isinstance(loss, SquaredError):
+        per_number = 0.5 * u * u + u * y
+    elif isinstance(loss, SigmoidCrossEntropy):
+        per_number = -entr(np.clip(q, 0, 1)) - entr(np.clip(1 - q, 0, 1))
+    else:
+        per_number = -entr(np.clip(q, 0, 1))
+    return -float(np.sum(omega * per_number)) - conjugate
+
+
+def lambda_max(
+    X: ArrayLike, y: ArrayLike, loss: Loss, sample_weight: ArrayLike | None = None
+) -> float:
+    """The smallest λ at which L1 leaves no weight of a net without hidden layers.
+
+    With W = 0 and the bias fitted, every prediction is the mean target ȳ, and 0 is optimal just
+    when |Xᵀω(ȳ − y)| ≤ λ for every weight. So λ_max = max |Σ_n ω_n x_ni (ȳ_k − y_nk)|.
+
+    Parameters
+    ----------
+    X : (N, d) array
+    y : array
+        The targets, as the loss wants them.
+    loss : Loss
+    sample_weight : (N,) array, optional
+
+    Examples
+    --------
+    >>> X = np.array([[1.0, 0.0], [-1.0, 1.0]])
+    >>> lambda_max(X, [3.0, 1.0], SquaredError())  # ½|1·(2 − 3) + (−1)·(2 − 1)|
+    1.0
+    """
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss must be a loss such as SquaredError(), got {describe(loss)}")
+    features, targets = np.asarray(X), np.asarray(y)
+    if features.ndim != 2:
+        raise ValueError(f"X must have shape (n_samples, n_features), got {features.shape}")
+    if targets.ndim == 2:
+        n_outputs = targets.shape[1]
+    elif isinstance(loss, SoftmaxCrossEntropy):
+        n_outputs = int(targets.max(initial=0)) + 1
+    else:
+        n_outputs = 1
+    data = Objective(MLP((features.shape[1] or 1, n_outputs)), loss).check(X, y)
+    hot = _one_hot(data.targets, n_outputs)
+    omega = _omega(check_sample_weight(sample_weight, len(hot)), len(hot))
+    mean = np.sum(omega * hot, axis=0)
+    return float(np.abs(data.X.T @ (omega * (mean - hot))).max())
