@@ -12,6 +12,7 @@ from tinyreg.errors import Array
 if TYPE_CHECKING:
     from tinyreg.comparison import Comparison
     from tinyreg.network import MLP
+    from tinyreg.path import LambdaPath
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = {
@@ -182,3 +183,47 @@ def _mosaic(W: Array, image_shape: tuple[int, int]) -> Array:
         left = (place % columns) * (width + 1)
         picture[top : top + height, left : left + width] = W[:, unit].reshape(image_shape)
     return picture
+
+
+def plot_path(path: LambdaPath, file: str | PathLike[str]) -> None:
+    """Draw what a zero costs: score against sparsity, and sparsity against λ.
+
+    Parameters
+    ----------
+    path : LambdaPath
+    file : path
+        The ending says the format.
+    """
+    from matplotlib.figure import Figure
+
+    kind = "test" if path.settings["n_test"] else "validation"
+    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for method in path.settings["methods"]:
+        lams, colour = path.lams(method), COLOURS[method]
+        score = path.mean(method, f"{kind}_score")
+        exact, near = 100 * path.mean(method, "exact_zeros"), 100 * path.mean(method, "near_zeros")
+        style = {"color": colour, "lw": 1.5}
+        left.plot(exact, score, "o-", ms=5, label=f"{method}, w = 0", **style)
+        left.plot(
+            near, score, "o:", ms=5, mfc="none", alpha=0.6, label=f"{method}, |w| < 0.001", **style
+        )
+        right.plot(lams, exact, "o-", ms=5, label=f"{method}, w = 0", **style)
+        right.plot(
+            lams, near, "o:", ms=5, mfc="none", alpha=0.6, label=f"{method}, |w| < 0.001", **style
+        )
+        _, chosen = path.best(method)
+        at = lams.index(chosen)
+        left.plot(exact[at], score[at], "*", ms=15, color=colour, mec="white")
+        right.plot(chosen, exact[at], "*", ms=15, color=colour, mec="white")
+    left.set_xlabel("weights that are zero (filled) or nearly zero (hollow), in %")
+    left.set_ylabel(f"{kind} score")
+    left.set_title("What a zero costs (★ one-standard-error choice)", fontsize="medium")
+    right.set_xscale("log")
+    right.set_xlabel("λ")
+    right.set_ylabel("%")
+    right.set_title("Zeros along the path", fontsize="medium")
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize="small")
+    figure.savefig(file, dpi=110)

@@ -1,0 +1,540 @@
+"""A path over λ, dense to sparse: what does a zero cost?
+
+For each method and seed one network walks up a list of λ, each time starting from where the last
+one left it. Upwards, because all-zero weights and biases are stationary for every λ (in a ReLU or
+tanh net no gradient gets through them): a walk down from the sparse end would never leave it. A
+walk ends early where its network is dead.
+
+A walk is one task, a function of its arguments alone. Any PEP 3148 executor can run the tasks, and
+which one does not change the results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinyreg.errors import Array, DivergenceError, check_choice, check_integer, describe
+from tinyreg.losses import Loss, SoftmaxCrossEntropy, SquaredError
+from tinyreg.network import MLP
+from tinyreg.objective import Objective
+from tinyreg.optimizers import Adam, Optimizer
+from tinyreg.penalties import L1, ElasticNet, Penalty
+from tinyreg.training import METHODS, fit
+
+SHARES_SHOWN = (0.5, 0.8, 0.9, 0.95)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One stop of a walk: a method, a seed, a λ, and the network measured there.
+
+    The scores are accuracy or R²; `test_score` is None without test data. `active_inputs` and
+    `active_units` count the inputs with a nonzero weight and the hidden units with a nonzero
+    weight on both sides. `exact_zeros` and `near_zeros` are shares of the weights (w == 0 and
+    |w| < 1e-3), `stationarity` is the largest distance of −∇L to ∂R on the training data.
+    """
+
+    method: str
+    seed: int
+    lam: float
+    objective: float
+    data_loss: float
+    penalty: float
+    exact_zeros: float
+    near_zeros: float
+    active_inputs: int
+    active_units: int
+    train_score: float
+    validation_score: float
+    test_score: float | None
+    stationarity: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A walk that ended before its time: the points before `lam` were kept."""
+
+    method: str
+    seed: int
+    lam: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The arguments of one task."""
+
+    method: str
+    seed: int
+    lams: tuple[float, ...]
+    penalty: Penalty
+    loss: Loss
+    sizes: tuple[int, ...]
+    activation: str
+    dtype: str
+    optimizer: Optimizer
+    first_epochs: int
+    epochs: int
+    batch_size: int
+    train: tuple[Array, Array]
+    validation: tuple[Array, Array]
+    test: tuple[Array, Array] | None
+
+
+def walk(
+    task: Walk, visited: Callable[[Point], None] | None = None
+) -> tuple[list[Point], Failure | None]:
+    """Walk up the λ of one task, warm started; a failure is returned, with what came before it."""
+    net = MLP(task.sizes, task.activation, task.dtype, task.seed)
+    points: list[Point] = []
+    for i, lam in enumerate(task.lams):
+        began = time.perf_counter()
+        penalty = with_lam(task.penalty, lam)
+        try:
+            fit(
+                net,
+                *task.train,
+                loss=task.loss,
+                penalty=penalty,
+                method=task.method,
+                optimizer=task.optimizer,
+                epochs=task.epochs if i else task.first_epochs,
+                batch_size=task.batch_size,
+                seed=task.seed + i,
+            )
+        except DivergenceError as e:
+            return points, Failure(task.method, task.seed, lam, str(e))
+        objective = Objective(net, task.loss, penalty)
+        points.append(_measure(task, objective, lam, time.perf_counter() - began))
+        if visited is not None:
+            visited(points[-1])
+        if _is_dead(net):
+            break
+    return points, None
+
+
+def _is_dead(net: MLP) -> bool:
+    """Whether some layer has no nonzero weight, so that the outputs do not depend on the inputs."""
+    return not all(W.any() for W in net.weights)
+
+
+def _measure(task: Walk, objective: Objective, lam: float, seconds: float) -> Point:
+    net = objective.net
+    train = objective.check(*task.train)
+
+    def score(part: tuple[Array, Array]) -> float:
+        return objective.score(objective.check(*part), net.params)
+
+    weights = net.params[: net.n_weights]
+    units = [
+        np.count_nonzero(into.any(axis=0) & out_of.any(axis=1))
+        for into, out_of in zip(net.weights[:-1], net.weights[1:], strict=True)
+    ]
+    residual = objective.residual_of(objective.data_pass(train, net.params), net.params)
+    data_loss, penalty = (
+        objective.data_value(train, net.params),
+        objective.penalty_value(net.params),
+    )
+    return Point(
+        method=task.method,
+        seed=task.seed,
+        lam=lam,
+        objective=data_loss + penalty,
+        data_loss=data_loss,
+        penalty=penalty,
+        exact_zeros=float(np.mean(weights == 0)),
+        near_zeros=float(np.mean(np.abs(weights) < 1e-3)),
+        active_inputs=int(np.count_nonzero(net.weights[0].any(axis=1))),
+        active_units=int(sum(units)),
+        train_score=objective.score(train, net.params),
+        validation_score=score(task.validation),
+        test_score=None if task.test is None else score(task.test),
+        stationarity=float(residual.max()),
+        seconds=seconds,
+    )
+
+
+def with_lam(penalty: Penalty, lam: float) -> Penalty:
+    """The same penalty at another λ; an elastic net keeps the ratio of its parts.
+
+    Examples
+    --------
+    >>> with_lam(L1(1.0), 0.1), with_lam(ElasticNet(1.0, 0.5), 0.1)
+    (L1(lam=0.1), ElasticNet(l1=0.1, l2=0.05))
+    """
+    if isinstance(penalty, ElasticNet):
+        if penalty.l1 == 0:
+            raise ValueError(f"penalty must have l1 > 0 for a path over λ, got {penalty!r}")
+        return ElasticNet(lam, lam * penalty.l2 / penalty.l1)
+    if not dataclasses.is_dataclass(penalty) or not hasattr(penalty, "lam"):
+        raise TypeError(f"penalty must be a dataclass with a field lam, got {describe(penalty)}")
+    changed: Any = dataclasses.replace(penalty, lam=lam)
+    return changed
+
+
+@dataclass
+class LambdaPath:
+    """What `path` returns: print it, or take the numbers from `points`.
+
+    Attributes
+    ----------
+    settings : dict
+    points : list of Point
+        In the order of methods, seeds and λ.
+    failures : list of Failure
+        Walks that broke off, and where.
+    """
+
+    settings: dict[str, Any]
+    points: list[Point]
+    failures: list[Failure]
+
+    def lams(self, method: str) -> list[float]:
+        """The λ that every unbroken walk of a method has reached, in ascending order."""
+        reached = [
+            {point.lam for point in self.points if (point.method, point.seed) == (method, seed)}
+            for seed in self.settings["seeds"]
+        ]
+        return sorted(set.intersection(*[lams for lams in reached if lams] or [set()]))
+
+    def of(self, method: str, lam: float, name: str) -> Array:
+        """One measure at one stop, an entry for each seed."""
+        return np.array(
+            [
+                getattr(point, name)
+                for point in self.points
+                if point.method == method and point.lam == lam
+            ],
+            dtype=float,
+        )
+
+    def mean(self, method: str, name: str) -> Array:
+        """One measure along the path, averaged over the seeds."""
+        return np.array([self.of(method, lam, name).mean() for lam in self.lams(method)])
+
+    def best(self, method: str) -> tuple[float, float]:
+        """The λ with the best mean validation score, and the one-standard-error λ.
+
+        The latter is the largest λ whose mean score is no worse than the best one's less its
+        standard error over the seeds (Hastie, Tibshirani and Friedman, The Elements of
+        Statistical Learning, section 7.10): sparser, and no worse as far as the seeds can tell.
+        """
+        lams, scores = self.lams(method), self.mean(method, "validation_score")
+        if not lams:
+            raise ValueError(f"method: no λ was reached by every seed of {method!r}")
+        top = int(np.argmax(scores))
+        at_top = self.of(method, lams[top], "validation_score")
+        error = at_top.std(ddof=1) / np.sqrt(len(at_top)) if len(at_top) > 1 else 0.0
+        within = [
+            lam for lam, score in zip(lams, scores, strict=True) if score >= scores[top] - error
+        ]
+        return lams[top], max(within)
+
+    def at_zeros(self, method: str, share: float) -> tuple[float, float] | None:
+        """(λ, mean test score) at the smallest λ with at least this share of exact zeros."""
+        name = "test_score" if self.settings["n_test"] else "validation_score"
+        for lam, zeros, score in zip(
+            self.lams(method),
+            self.mean(method, "exact_zeros"),
+            self.mean(method, name),
+            strict=True,
+        ):
+            if zeros >= share:
+                return lam, float(score)
+        return None
+
+    def __str__(self) -> str:
+        parts = [self._title()]
+        parts += [self._table(method) for method in self.settings["methods"] if self.lams(method)]
+        parts.append(self._cost_of_zeros())
+        parts += [
+            f"broke off: {f.method}, seed {f.seed}"
+            + (f", λ = {f.lam:.3g}" if f.lam is not None else "")
+            + f": {f.reason}"
+            for f in self.failures
+        ]
+        return "\n\n".join(parts)
+
+    def _title(self) -> str:
+        s = self.settings
+        sizes = "-".join(map(str, s["sizes"]))
+        seeds = ", ".join(map(str, s["seeds"]))
+        return (
+            f"{s.get('data', 'data')}: {s['n_train']} training, {s['n_validation']} validation and "
+            f"{s['n_test']} test samples\n"
+            f"{sizes} {s['activation']} net, {s['loss']}, {s['penalty']}, {s['optimizer']}\n"
+            f"{s['first_epochs']} epochs at the first λ, {s['epochs']} at each later one; "
+            f"means over seeds {seeds}"
+        )
+
+    def _table(self, method: str) -> str:
+        best, one_se = self.best(method)
+        header = [
+            "λ",
+            "F",
+            "zeros",
+            "|w|<1e-3",
+            "inputs",
+            "units",
+            "train",
+            "valid",
+            "test",
+            "resid",
+        ]
+        rows = [header]
+        for lam in self.lams(method):
+            value = {
+                name: float(self.of(method, lam, name).mean())
+                for name in (
+                    "objective", "exact_zeros", "near_zeros", "active_inputs", "active_units",
+                    "train_score", "validation_score", "test_score", "stationarity",
+                )
+            }  # fmt: skip
+            mark = ("*" if lam == best else "") + ("+" if lam == one_se else "")
+            rows.append(
+                [
+                    f"{mark}{lam:.2e}",
+                    f"{value['objective']:.4f}",
+                    f"{100 * value['exact_zeros']:.1f} %",
+                    f"{100 * value['near_zeros']:.1f} %",
+                    f"{value['active_inputs']:.1f}",
+                    f"{value['active_units']:.1f}",
+                    f"{value['train_score']:.3f}",
+                    f"{value['validation_score']:.3f}",
+                    "-" if np.isnan(value["test_score"]) else f"{value['test_score']:.3f}",
+                    f"{value['stationarity']:.0e}",
+                ]
+            )
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(cell.rjust(n) for cell, n in zip(row, widths, strict=True)) for row in rows
+        ]
+        title = f"{method}  (* best validation score, + one-standard-error choice)"
+        return "\n".join([title, *lines])
+
+    def _cost_of_zeros(self) -> str:
+        kind = "test" if self.settings["n_test"] else "validation"
+        lines = [f"mean {kind} score at a share of exact zeros of at least"]
+        for method in self.settings["methods"]:
+            cells = []
+            for share in SHARES_SHOWN:
+                found = self.at_zeros(method, share)
+                cells.append(
+                    f"{100 * share:.0f} %: " + ("never" if found is None else f"{found[1]:.3f}")
+                )
+            lines.append(f"  {method:<12} " + "   ".join(cells))
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings, choices, points and failures as plain numbers, lists and strings."""
+        return {
+            "settings": self.settings,
+            "best": {
+                method: dict(zip(("best", "one_standard_error"), self.best(method), strict=True))
+                for method in self.settings["methods"]
+                if self.lams(method)
+            },
+            "points": [dataclasses.asdict(point) for point in self.points],
+            "failures": [dataclasses.asdict(failure) for failure in self.failures],
+        }
+
+    def to_json(self, path: str | PathLike[str]) -> None:
+        """Write `to_dict()` to a file."""
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    def plot(self, path: str | PathLike[str]) -> None:
+        """Draw score against sparsity to a file; needs matplotlib (the extra `plot`)."""
+        from tinyreg.plotting import plot_path
+
+        plot_path(self, path)
+
+
+def path(
+    X: ArrayLike,
+    y: ArrayLike,
+    X_validation: ArrayLike,
+    y_validation: ArrayLike,
+    X_test: ArrayLike | None = None,
+    y_test: ArrayLike | None = None,
+    *,
+    lams: Sequence[float] | None = None,
+    loss: Loss | None = None,
+    penalty: Penalty | None = None,
+    methods: Sequence[str] = ("subgradient", "proximal"),
+    hidden: Sequence[int] = (64,),
+    activation: str = "relu",
+    optimizer: Optimizer | None = None,
+    first_epochs: int = 40,
+    epochs: int = 20,
+    batch_size: int = 32,
+    seeds: Sequence[int] = (0, 1, 2),
+    dtype: str = "float64",
+    executor: Executor | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> LambdaPath:
+    """Walk up a list of λ with each method and seed.
+
+    Parameters
+    ----------
+    X, y, X_validation, y_validation, X_test, y_test : arrays
+        The validation data choose λ; the test data only look on.
+    lams : sequence of float
+        Ascending, each > 0; 17 from 1e-5 to 1e-1 if left out.
+    loss : Loss
+        SoftmaxCrossEntropy() for integer y, SquaredError() for real y if left out.
+    penalty : Penalty
+        Whose λ is walked: L1 if left out. A dataclass with a field `lam`, or an ElasticNet.
+    methods : sequence of str
+        Of "subgradient", "proximal", "decoupled", "naive".
+    hidden, activation, optimizer, batch_size, dtype : see `MLP` and `fit`
+    first_epochs, epochs : int
+        At the first λ, and at each later one.
+    seeds : sequence of int
+    executor : concurrent.futures.Executor, optional
+        Any PEP 3148 executor; a walk (method, seed) is one task. Left out, they run here.
+    progress : function of a line of text, optional
+
+    Returns
+    -------
+    LambdaPath
+        A walk that diverges, or whose worker dies, is in `failures`; all others are kept.
+    """
+    loss, train, validation, test, n_outputs = _check_data(
+        X, y, X_validation, y_validation, X_test, y_test, loss
+    )
+    penalty = L1(1.0) if penalty is None else penalty
+    optimizer = Adam() if optimizer is None else optimizer
+    lams = _check_lams(np.geomspace(1e-5, 1e-1, 17).tolist() if lams is None else lams)
+    for name, sequence in (("methods", methods), ("seeds", seeds)):
+        if isinstance(sequence, str) or not isinstance(sequence, Sequence | np.ndarray):
+            raise TypeError(f"{name} must be a sequence, got {describe(sequence)}")
+        if len(set(sequence)) < max(len(sequence), 1):
+            raise ValueError(f"{name} must be one or more, each once, got {tuple(sequence)}")
+    methods = [check_choice("methods", method, METHODS) for method in methods]
+    seeds = [check_integer("seeds", seed, least=0) for seed in seeds]
+    check_integer("first_epochs", first_epochs, least=1)
+    check_integer("epochs", epochs, least=1)
+    check_integer("batch_size", batch_size, least=1)
+    if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
+        raise TypeError(f"optimizer must be SGD(...) or Adam(...), got {describe(optimizer)}")
+    sizes = (train[0].shape[1], *hidden, n_outputs)
+    objective = Objective(MLP(sizes, activation, dtype), loss, with_lam(penalty, lams[0]))
+    for name, part in (
+        ("X, y", train),
+        ("X_validation, y_validation", validation),
+        ("X_test, y_test", test),
+    ):
+        if part is not None:
+            try:
+                objective.check(*part)
+            except (TypeError, ValueError) as e:
+                raise type(e)(f"{name}: {e}") from e
+
+    tasks = [
+        Walk(
+            method, seed, tuple(lams), penalty, loss, sizes, activation, objective.net.dtype.name,
+            optimizer, first_epochs, epochs, batch_size, train, validation, test,
+        )
+        for method in methods
+        for seed in seeds
+    ]  # fmt: skip
+    points: list[Point] = []
+    failures: list[Failure] = []
+    for some, failure in _run(tasks, executor, progress):
+        points += some
+        failures += [] if failure is None else [failure]
+    settings = {
+        "n_train": len(train[0]),
+        "n_validation": len(validation[0]),
+        "n_test": 0 if test is None else len(test[0]),
+        "sizes": list(sizes),
+        "activation": activation,
+        "loss": repr(loss),
+        "penalty": type(penalty).__name__,
+        "lams": lams,
+        "methods": methods,
+        "optimizer": repr(optimizer),
+        "first_epochs": first_epochs,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seeds": seeds,
+        "dtype": objective.net.dtype.name,
+    }
+    return LambdaPath(settings, points, failures)
+
+
+def _run(
+    tasks: list[Walk], executor: Executor | None, progress: Callable[[str], None] | None
+) -> list[tuple[list[Point], Failure | None]]:
+    """The results of all tasks in their order, wherever they ran."""
+
+    def say(text: str) -> None:
+        if progress is not None:
+            progress(text)
+
+    if executor is None:
+        return [
+            walk(task, lambda p: say(f"{p.method}, seed {p.seed}, λ = {p.lam:.2e}"))
+            for task in tasks
+        ]
+    futures = [executor.submit(walk, task) for task in tasks]
+    results: list[tuple[list[Point], Failure | None]] = []
+    for task, future in zip(tasks, futures, strict=True):
+        try:
+            results.append(future.result())
+        except Exception as e:  # whatever became of the worker, the other walks are kept
+            reason = f"the worker died: {type(e).__name__} {e}".strip()
+            results.append(([], Failure(task.method, task.seed, None, reason)))
+        say(f"{task.method}, seed {task.seed} done")
+    return results
+
+
+def _check_lams(lams: Sequence[float]) -> list[float]:
+    array = np.asarray(lams)
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "fiu":
+        raise ValueError(f"lams must be one or more numbers, got {describe(lams)}")
+    if not (np.isfinite(array).all() and array[0] > 0 and (np.diff(array) > 0).all()):
+        raise ValueError(f"lams must be finite, > 0 and strictly ascending, got {array.tolist()}")
+    return [float(lam) for lam in array]
+
+
+def _check_data(
+    X: ArrayLike,
+    y: ArrayLike,
+    X_validation: ArrayLike,
+    y_validation: ArrayLike,
+    X_test: ArrayLike | None,
+    y_test: ArrayLike | None,
+    loss: Loss | None,
+) -> tuple[Loss, tuple[Array, Array], tuple[Array, Array], tuple[Array, Array] | None, int]:
+    """The three parts as arrays, the loss that fits the targets, and the number of outputs."""
+    train = np.asarray(X), np.asarray(y)
+    validation = np.asarray(X_validation), np.asarray(y_validation)
+    if (X_test is None) != (y_test is None):
+        raise ValueError("X_test and y_test go together, got one of them")
+    test = None if X_test is None else (np.asarray(X_test), np.asarray(y_test))
+    if train[0].ndim != 2 or not train[0].size:
+        raise ValueError(f"X must have shape (n_samples, n_features), got {train[0].shape}")
+    targets = train[1]
+    if loss is None:
+        loss = SquaredError() if targets.dtype.kind == "f" else SoftmaxCrossEntropy()
+    if targets.ndim == 2:
+        n_outputs = targets.shape[1]
+    elif isinstance(loss, SoftmaxCrossEntropy):
+        n_outputs = int(targets.max(initial=0)) + 1 if targets.dtype.kind in "iub" else 1
+    else:
+        n_outputs = 1
+    return loss, train, validation, test, n_outputs
