@@ -149,6 +149,8 @@ BAD = [
     ["--data", "missing.csv"],
     ["--data", "."],
     ["--optimizer", "sgd", "--lr", "1e200"],
+    ["--hidden", "1000000000000"],
+    ["--out", "/dev/null"],
     ["--bogus"],
 ]
 
@@ -176,6 +178,36 @@ def test_in_a_process_there_is_no_traceback():
     done = tinyreg("compare", "--lam", "-1")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == ("tinyreg compare: error: lam must be a finite number >= 0, got -1.0\n")
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = f"{sys.executable} -m tinyreg compare {' '.join(QUICK)} | true"
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=env
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_narrow_terminal_loses_letters_and_no_results(encoding):
+    for arguments in (["compare", *QUICK], ["compare", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "tinyreg", *arguments],
+            capture_output=True,
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+        )
+        assert done.returncode == 0
+        assert done.stderr == b""
+        assert b"objective" in done.stdout
+
+
+def test_text_targets_are_no_numbers_to_regress_on(csv_file, capsys):
+    arguments = ["--data", str(csv_file), "--target", "class", "--task", "regression"]
+    text = csv_file.read_text().splitlines()
+    csv_file.write_text("\n".join(line.rpartition(",")[0] for line in text))
+    assert main(["compare", *arguments[:2], *arguments[4:], *QUICK]) == 2
+    assert "--task regression needs numbers in the target" in capsys.readouterr().err
 
 
 def test_no_command_and_unknown_commands_are_status_2():

@@ -157,11 +157,13 @@ def test_regression_reports_r2():
     assert result.of("proximal", "dead_inputs")[0] == 0.5
 
 
+@pytest.mark.parametrize("dtype", [None, object])
 @pytest.mark.parametrize("labels", [["b", "a", "c"], [-1, 0, 7], [True, False, True]])
-def test_labels_may_be_anything_that_sorts(labels):
+def test_labels_may_be_anything_that_sorts(labels, dtype):
     rng = np.random.default_rng(0)
     X, codes = rng.normal(size=(30, 2)), np.arange(30) % 3
     y = np.array(labels)[codes]
+    y = y.astype(dtype) if dtype is object and y.dtype.kind == "U" else y
     result = tr.compare(X, y, X[:9], y[:9], hidden=(4,), epochs=1, seeds=(0,))
     assert result.settings["sizes"] == [2, 4, len(set(labels))]
 
@@ -174,6 +176,12 @@ def test_float32_and_progress(tmp_path):
     )  # fmt: skip
     assert seen == [("proximal", 3, 1), ("proximal", 3, 2)]
     assert result.networks["proximal"].params.dtype == np.float32
+    assert list(result.networks) == ["proximal"]
+    numpy_settings = tr.compare(
+        *digits(), hidden=np.array([3]), epochs=np.int64(1), seeds=np.array([0]), methods=["none"],
+        batch_size=np.int32(50), penalty=tr.L1(np.float32(0.5)),
+    )  # fmt: skip
+    numpy_settings.to_json(tmp_path / "n.json")
     result.to_json(tmp_path / "c.json")  # nothing in it is a NumPy scalar
 
 
@@ -185,6 +193,8 @@ def test_float32_and_progress(tmp_path):
         ({"methods": "none"}, TypeError, "methods must be a sequence, got str"),
         ({"methods": ("none", "none")}, ValueError, "methods must be one or more, each once"),
         ({"seeds": 3}, TypeError, "seeds must be a sequence, got int 3"),
+        ({"seeds": ([0],)}, TypeError, "seeds must be a sequence"),
+        ({"progress": "x"}, TypeError, "progress must be a function"),
         ({"seeds": (0, -1)}, ValueError, "seeds must be an integer >= 0"),
         ({"seeds": (0, 0)}, ValueError, "seeds must be one or more, each once"),
         ({"hidden": 64}, TypeError, "hidden must be a sequence, got int 64"),

@@ -58,7 +58,8 @@ def test_the_target_is_a_name_or_a_number(tmp_path, target, column):
         (["1", "0", "1"], [1, 0, 1], "i"),
         (["1.0", "0.0", "2.0"], [1, 0, 2], "i"),
         (["1.5", "0", "2"], [1.5, 0, 2], "f"),
-        (["setosa", "virginica", "setosa"], [0, 1, 0], "i"),
+        (["6e23", "1", "2"], [6e23, 1, 2], "f"),  # not an int64
+        (["setosa", "virginica", "setosa"], ["setosa", "virginica", "setosa"], "U"),
     ],
 )
 def test_targets_are_integers_numbers_or_names_of_classes(tmp_path, cells, expected, kind):
@@ -68,10 +69,27 @@ def test_targets_are_integers_numbers_or_names_of_classes(tmp_path, cells, expec
     assert y.dtype.kind == kind
 
 
+@pytest.mark.parametrize(
+    ("text", "target", "X", "y"),
+    [
+        # As pandas writes a frame whose columns were never named, with a target.
+        ("0,1,price\n.1,.2,1.5\n.2,.1,2.5\n", None, [[0.1, 0.2], [0.2, 0.1]], [1.5, 2.5]),
+        ("0,1,kind\n.1,.2,a\n.2,.1,b\n", None, [[0.1, 0.2], [0.2, 0.1]], ["a", "b"]),
+        ("1990,1991,price\n.1,.2,1.5\n.2,.1,2.5\n", "price", [[0.1, 0.2], [0.2, 0.1]], [1.5, 2.5]),
+        # Without names: text in the first line's target is a class like any other.
+        ("3,4,a\n5,6,b\n", None, [[3, 4], [5, 6]], ["a", "b"]),
+        ('"a, b, c";"d";y\n1;2;3\n', None, [[1, 2]], [3]),
+    ],
+)
+def test_a_line_of_names_is_told_from_a_sample(tmp_path, text, target, X, y):
+    features, targets = tr.load_table(table(tmp_path, text), target)
+    assert (features.tolist(), targets.tolist()) == (X, y)
+
+
 def test_quoted_cells_and_a_byte_order_mark(tmp_path):
     path = table(tmp_path, '\ufeff"a, b","label"\n"1","yes, sure"\n2,no\n')
     X, y = tr.load_table(path, "label")
-    assert (X.ravel().tolist(), y.tolist()) == ([1, 2], [1, 0])
+    assert (X.ravel().tolist(), y.tolist()) == ([1, 2], ["yes, sure", "no"])
 
 
 def test_an_npz_has_its_arrays_by_name(tmp_path):
@@ -96,6 +114,9 @@ def test_an_npz_has_its_arrays_by_name(tmp_path):
         ("a,b\n1,2\n,4\n", None, "line 3 of .* has '' in the feature column 'a', wanted a number"),
         ("a,b\n1,2\nnan,4\n", None, "line 3 .* 'nan' in the feature column 'a', wanted a finite"),
         ("a,b\n1,2\n-inf,4\n", None, "line 3 .* '-inf' .* wanted a finite number"),
+        ("x,y\n1,1.5\n2,NA\n3,2\n", None, "line 3 .* 'NA' in the target column 'y', wanted a fin"),
+        ("0,1,price\n1,2,3\n4,5,low\n", None, "line 3 .* 'low' in the target column 'price'"),
+        ('a,b\n1,"2\n' + "x" * 140_000, None, "path must be a table, .* is not: line 3"),
         ("a,b\n1,2\n3,\n", None, "line 3 of .* has '' in the target column 'b'"),
         ("a,b\n1,2\n3,nan\n", None, "line 3 of .* has 'nan' in the target column 'b'"),
         ("a,b\n1,2\n", "c", "target: there is no column 'c' in .* which has a, b"),
@@ -115,11 +136,15 @@ def test_files_that_are_no_tables_are_named(tmp_path):
         tr.load_table(table(tmp_path, "hello", "data.npz"))
     binary = tmp_path / "data.csv"
     binary.write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(ValueError, match=r"path must be a CSV \(text\) or NPZ file"):
+    with pytest.raises(ValueError, match=r"path must be a CSV \(UTF-8 text\) or NPZ file"):
         tr.load_table(binary)
     np.savez(tmp_path / "x.npz", X=np.array([["a"]]), y=np.array([1]))
     with pytest.raises(TypeError, match=r"X must be .* numbers"):
         tr.load_table(tmp_path / "x.npz")
+    for y in (np.zeros(3), np.array(1.0)):
+        np.savez(tmp_path / "x.npz", X=np.zeros((2, 2)), y=y)
+        with pytest.raises(ValueError, match="y must hold a target for each of the 2 samples"):
+            tr.load_table(tmp_path / "x.npz")
     np.savez(tmp_path / "y.npz", X=np.array([[1.0]]), y=np.array([np.nan]))
     with pytest.raises(ValueError, match="y must be finite"):
         tr.load_table(tmp_path / "y.npz")
@@ -136,6 +161,18 @@ def test_a_split_keeps_rows_together_and_loses_none():
     assert sorted(np.concatenate([parts[1], parts[3]])) == X[:, 0].tolist()
     again = train_test_split(X, X[:, 0], 0.3, seed=1)
     np.testing.assert_array_equal(parts[0], again[0])
+
+
+def test_a_split_shuffles():
+    X = np.arange(100.0)[:, np.newaxis]
+    train, _, test, _ = train_test_split(X, X[:, 0])
+    assert (np.diff(train[:, 0]) < 0).sum() > 20
+    assert test.min() < 20 < 80 < test.max()
+
+
+def test_a_split_of_unequal_parts_is_refused():
+    with pytest.raises(ValueError, match="y must hold a target for each of the 10 samples"):
+        train_test_split(np.zeros((10, 2)), np.zeros(5))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.99, 1.0, 3.0])

@@ -74,6 +74,18 @@ def test_an_integer_weight_counts_a_sample_that_often(loss):
     )
 
 
+def test_huge_weights_do_not_overflow():
+    z, y = case(SQUARED, 4, 3)
+    assert SQUARED.value(z, y, np.full(4, 1e308)) == pytest.approx(SQUARED.value(z, y), rel=1e-14)
+
+
+def test_a_matrix_is_an_array_here():
+    z = np.arange(9.0).reshape(3, 3)
+    with pytest.warns(PendingDeprecationWarning):
+        y = np.matrix(np.zeros((3, 3)))
+    assert SQUARED.value(z, y) == 34
+
+
 @cases
 def test_value_and_gradient_agree_in_saturation(loss):
     # A clipped loss with an unclipped gradient would part here.
@@ -111,6 +123,14 @@ def test_one_hot_rows_are_the_labels_and_probabilities_are_their_mixture():
     mixture = SOFTMAX.value(z, 0.25 * other + 0.75 * hot)
     expected = 0.25 * SOFTMAX.value(z, other) + 0.75 * SOFTMAX.value(z, hot)
     np.testing.assert_allclose(mixture, expected, rtol=1e-14)
+
+
+def test_probabilities_that_miss_1_by_rounding_are_those_that_do_not():
+    z = np.array([[1000.0, 0.0]])
+    y = np.array([[0.5, 0.500009]])
+    exact = y / y.sum()
+    assert SOFTMAX.value(z, y) == pytest.approx(1000 - 1000 * exact[0, 0], rel=1e-12)
+    np.testing.assert_allclose(SOFTMAX.gradient(z, y), [[1 - exact[0, 0], -exact[0, 1]]])
 
 
 def test_column_targets_of_one_output_may_be_flat():
@@ -158,8 +178,10 @@ def test_float32_stays_float32_and_nothing_is_changed(loss):
         (SOFTMAX, [0, 1], ValueError, r"shape \(3,\) or \(3, 3\), got \(2,\)"),
         (SOFTMAX, np.eye(3)[:, :2], ValueError, r"got \(3, 2\)"),
         (SOFTMAX, np.ones((3, 3)), ValueError, "one-hot"),
+        (SOFTMAX, 1.001 * np.eye(3), ValueError, "one-hot"),
+        (SQUARED, np.ma.masked_less(np.eye(3), 0.5), ValueError, "y must not have masked"),
         (SOFTMAX, np.eye(3) * 2 - np.eye(3)[[1, 2, 0]], ValueError, "one-hot"),
-        (SIGMOID, np.full((3, 3), 2), ValueError, "y must be 0 or 1, got values from 2 to 2"),
+        (SIGMOID, np.full((3, 3), 2), ValueError, "y must be 0 or 1 .* got values from 2 to 2"),
         (SIGMOID, np.full((3, 3), np.nan), ValueError, "y must be finite"),
         (SQUARED, np.full((3, 3), np.inf), ValueError, r"y must be finite .* got inf at \[0, 0\]"),
         (SQUARED, [1.0, 2.0, 3.0], ValueError, r"y must have shape \(3, 3\), got \(3,\)"),

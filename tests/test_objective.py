@@ -138,7 +138,7 @@ def test_complex_step_on_the_gradient_is_exact_where_differences_are_not():
     objective, X, y = problem()
     v = np.eye(objective.net.n_params)[0]
     params = objective.net.params
-    for scale in (1e-8, 1.0, 1e8):  # the product is linear in v, at any scale
+    for scale in (1e-290, 1e-8, 1.0, 1e8, 1e30):  # the product is linear in v, at any scale
         np.testing.assert_allclose(
             objective.hessian_vector(X, y, scale * v, params) / scale,
             objective.hessian_vector(X, y, v, params),
@@ -292,5 +292,8 @@ def test_a_bad_vector_is_named():
     objective, X, y = problem()
     with pytest.raises(ValueError, match="params must have shape"):
         objective.value(X, y, params=np.zeros(3))
+    with pytest.raises(TypeError, match="v must be a dense array of real numbers"):
+        objective.hessian_vector(X, y, np.ones(objective.net.n_params) * 1j)
+    assert not objective.hessian_vector(X, y, np.zeros(objective.net.n_params)).any()
     with pytest.raises(ValueError, match="v must have shape"):
         objective.hessian_vector(X, y, np.zeros(3))

@@ -219,6 +219,20 @@ def test_the_heavy_balls_velocity_is_the_step_really_taken():
     assert (w == 0).any()
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_rate_that_falls_to_zero_leaves_the_parameters_finite(nesterov):
+    optimizer, params = SGD(cosine(0.1, 5), 0.9, nesterov), np.ones(3)
+    state = optimizer.start(params)
+
+    def prox(params, step):
+        params[:] = tr.L1(0.1).prox(params, step)
+
+    for _ in range(8):
+        optimizer.step(params, np.ones(3), state, prox)
+    assert np.isfinite(params).all()
+    assert np.isfinite(state.velocity).all()
+
+
 @pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, True), Adam(0.1)])
 def test_float32_stays_float32_and_the_gradient_is_left_alone(optimizer):
     params, g = np.ones(4, np.float32), np.arange(4, dtype=np.float32)

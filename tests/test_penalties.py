@@ -155,6 +155,13 @@ def test_float32_stays_float32_and_nothing_is_changed(penalty):
     assert penalty.residual(w, g).dtype == np.float32
 
 
+def test_a_numpy_number_as_lambda_keeps_float32_and_prints_plainly():
+    w = random(6).astype(np.float32)
+    for penalty in (L1(np.float64(0.5)), L2(np.float64(0.5)), ElasticNet(np.float64(0.5), 0.1)):
+        assert penalty.prox(w, 0.1).dtype == penalty.subgradient(w).dtype == np.float32
+        assert "np." not in repr(penalty)
+
+
 def test_only_l2_is_smooth():
     assert [p.smooth for p in (L1(1.0), L2(1.0), ElasticNet(1.0, 1.0))] == [False, True, False]
 
@@ -176,6 +183,7 @@ def test_penalties_are_frozen():
         ("0.1", TypeError),
         (None, TypeError),
         (True, TypeError),
+        (10**400, ValueError),
         ([0.1], TypeError),
         (1j, TypeError),
     ],

@@ -112,6 +112,49 @@ def test_adam_with_decoupled_l2_is_adamw():
     np.testing.assert_allclose(net.params, np.append(w, b), rtol=1e-11)
 
 
+@pytest.mark.parametrize("method", ["subgradient", "decoupled", "proximal"])
+@pytest.mark.parametrize("penalty", [tr.L1(0.8), tr.L2(0.3)], ids=repr)
+def test_lambda_is_the_same_in_every_batch(method, penalty):
+    # Two samples in batches of one: λ is halved nowhere, and counts in both steps.
+    X, y = np.array([[1.0], [2.0]]), np.array([1.0, 3.0])
+    net = tr.MLP((1, 1))
+    net.params = [0.5, 0.0]
+    w, b = 0.5, 0.0
+    order = np.random.default_rng(0).spawn(2)[0].permutation(2)
+    for n in order:
+        g = X[n, 0] * w + b - y[n]
+        slope = 0.8 * np.sign(w) if penalty == tr.L1(0.8) else 0.6 * w
+        w_new = w - 0.1 * g * X[n, 0]
+        if method == "proximal" and penalty == tr.L1(0.8):
+            w = np.sign(w_new) * max(abs(w_new) - 0.08, 0)
+        else:
+            w = w_new - 0.1 * slope
+        b -= 0.1 * g
+    tr.fit(
+        net, X, y, loss=SQUARED, penalty=penalty, method=method, optimizer=tr.SGD(0.1), epochs=1,
+        batch_size=1,
+    )  # fmt: skip
+    np.testing.assert_allclose(net.params, [w, b], rtol=1e-13)
+
+
+def test_naive_leaves_smooth_penalties_as_they_are():
+    results = []
+    for method in ("naive", "subgradient"):
+        net = worked_net()
+        tr.fit(net, X_WORKED, Y_WORKED, loss=SQUARED, penalty=tr.L2(0.1), method=method)
+        results.append(net.params)
+    np.testing.assert_array_equal(*results)
+
+
+def test_small_weights_are_no_zeros():
+    net = tr.MLP((2, 1))
+    net.params = [1e-12, 1e-300, 0.0]
+    history = tr.fit(
+        net, [[0.0, 0.0]], [0.0], loss=SQUARED, optimizer=tr.SGD(0.1), epochs=1
+    )  # fmt: skip
+    assert history.exact_zeros == [0.0]
+
+
 def data(n=23, d=5, k=3, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, d))
@@ -250,7 +293,9 @@ def test_dropout_trains_with_masks_and_ends_without():
     fit(a, X, y, dropout=0.0)
     fit(b, X, y, dropout=0.5)
     assert (a.params != b.params).all()
-    np.testing.assert_array_equal(b.forward(X), b.forward(X))
+    np.testing.assert_array_equal(b.forward(X), tr.MLP.forward(b.copy(), X))
+    h = np.tanh(X @ b.weights[0] + b.biases[0])
+    np.testing.assert_allclose(b.forward(X), h @ b.weights[1] + b.biases[1], rtol=1e-12)
 
 
 def test_dropout_of_one_batch_is_the_gradient_under_its_masks():
@@ -336,6 +381,36 @@ def test_a_step_that_overflows_is_divergence_too(optimizer, lr):
     assert np.isfinite(net.params).all()
 
 
+def test_parameters_that_overflow_go_back_to_the_start_of_the_epoch():
+    net = tr.MLP((1, 1), seed=1)
+    start = net.params.copy()
+    with pytest.raises(tr.DivergenceError, match=r"epoch 1, batch .* rate below 1e\+300"):
+        tr.fit(
+            net, [[1e10], [1e10]], [1.0, 2.0], loss=SQUARED, optimizer=tr.SGD(1e300), epochs=1,
+            batch_size=1,
+        )  # fmt: skip
+    np.testing.assert_array_equal(net.params, start)
+
+
+def test_an_infinite_weight_behind_a_saturated_activation_is_found():
+    rng = np.random.default_rng(0)
+    X = np.abs(rng.normal(size=(8, 3))) * 1e150
+    net = tr.MLP((3, 4, 2), "tanh")
+    net.weights[0][:] /= 1e150
+    with pytest.raises(tr.DivergenceError):
+        fit(net, X, np.arange(8) % 2, optimizer=tr.SGD(1e300))
+    assert np.isfinite(net.params).all()
+
+
+def test_divergence_names_the_rate_of_the_step_that_diverged():
+    def schedule(step):
+        return 1e200 if step == 5 else 1e-3
+
+    X, y = data()
+    with pytest.raises(tr.DivergenceError, match=r"epoch 2, batch 3: .* below 1e\+200"):
+        fit(tr.MLP((5, 3)), X, np.eye(3)[y], loss=SQUARED, optimizer=tr.SGD(schedule))
+
+
 def test_divergence_raises_no_warnings_of_its_own():
     X, y = data()
     with warnings.catch_warnings(record=True) as caught:
@@ -367,6 +442,7 @@ def test_divergence_raises_no_warnings_of_its_own():
         ({"batch_size": 0}, ValueError, "batch_size must be an integer >= 1, got 0"),
         ({"batch_size": "32"}, TypeError, "batch_size must be an integer"),
         ({"seed": -1}, ValueError, "seed must be an integer >= 0"),
+        ({"callback": "print"}, TypeError, "callback must be a function, got str"),
         ({"dropout": 1.0}, ValueError, "dropout must be < 1"),
         ({"dropout": -0.1}, ValueError, "dropout must be a finite number >= 0"),
         ({"sample_weight": np.ones(3)}, ValueError, "sample_weight must have shape"),

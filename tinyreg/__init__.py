@@ -7,6 +7,7 @@ from tinyreg.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredErro
 from tinyreg.network import MLP
 from tinyreg.objective import Objective
 from tinyreg.optimizers import SGD, Adam
+from tinyreg.path import LambdaPath, path
 from tinyreg.penalties import L1, L2, ElasticNet
 from tinyreg.solvers import minimize
 from tinyreg.training import History, fit
@@ -24,6 +25,7 @@ __all__ = [
     "ElasticNet",
     "GradientCheckError",
     "History",
+    "LambdaPath",
     "Objective",
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
@@ -33,4 +35,5 @@ __all__ = [
     "load_digits",
     "load_table",
     "minimize",
+    "path",
 ]

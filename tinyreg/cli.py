@@ -7,7 +7,10 @@ where an argument or a file is not as it should be (one line, no traceback).
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -42,20 +45,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         sys.argv[1:] if left out.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks λ shows ? in its place
+            stream.reconfigure(errors="replace")
     parser = Parser(prog="tinyreg", description=tinyreg.__doc__)
     parser.add_argument("--version", action="version", version=f"tinyreg {tinyreg.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_compare(commands)
     arguments = parser.parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:  # the reader (head, say) has seen enough
-        sys.stderr.close()
+        _discard_output()
         return 0
-    except (ValueError, TypeError, OSError, DivergenceError) as e:
+    except (ValueError, TypeError, OSError, MemoryError, DivergenceError) as e:
+        if isinstance(e, OSError) and e.errno == errno.ENOSPC:
+            _discard_output()
         message = " ".join(str(e).split())
-        print(f"tinyreg {arguments.command}: error: {message}", file=sys.stderr)
+        clear = "\r\033[K" if sys.stderr.isatty() else ""
+        print(f"{clear}tinyreg {arguments.command}: error: {message}", file=sys.stderr)
         return 2
+
+
+def _discard_output() -> None:
+    """Keep Python from complaining, at exit, of what it could not write to standard output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _add_compare(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -118,17 +134,17 @@ def run_compare(arguments: argparse.Namespace) -> int:
     if arguments.data != "digits":
         parts = _standardise(*parts, task)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise ValueError(f"--out must be a folder, got {arguments.out!r}: {e.strerror}") from e
 
     comparison = compare(*parts, task=task, progress=_progress(arguments.epochs), **settings)
     comparison.settings["data"] = arguments.data
     comparison.settings["standardised"] = arguments.data != "digits"
-    if arguments.json:
-        print(json.dumps(comparison.to_dict(), ensure_ascii=False))
-    else:
-        print(comparison)
     if out is not None:
         _write(comparison, out, (8, 8) if arguments.data == "digits" else None)
+    print(json.dumps(comparison.to_dict()) if arguments.json else comparison)
     return 0
 
 
@@ -159,6 +175,8 @@ def _load(arguments: argparse.Namespace) -> tuple[Array, Array, str]:
     else:
         X, y = load_table(arguments.data, arguments.target)
     task = arguments.task or ("regression" if y.dtype.kind == "f" else "classification")
+    if task == "regression" and y.dtype.kind == "U":
+        raise ValueError(f"--task regression needs numbers in the target, got text such as {y[0]}")
     return X, y, task
 
 

@@ -20,8 +20,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.errors import Array, DivergenceError, check_choice, check_integer, describe
-from tinyreg.losses import Loss, SoftmaxCrossEntropy, SquaredError
+from tinyreg.errors import (
+    Array,
+    DivergenceError,
+    check_choice,
+    check_integer,
+    check_list,
+    check_pairs,
+    describe,
+)
+from tinyreg.losses import Loss, SoftmaxCrossEntropy, SquaredError, encode_labels
 from tinyreg.network import MLP
 from tinyreg.objective import Data, Objective
 from tinyreg.optimizers import Adam, Optimizer
@@ -250,34 +258,30 @@ def compare(
     """
     penalty = L1(1e-3) if penalty is None else penalty
     optimizer = Adam() if optimizer is None else optimizer
-    for name, sequence in (("hidden", hidden), ("seeds", seeds), ("methods", methods)):
-        if isinstance(sequence, str) or not isinstance(sequence, Sequence | np.ndarray):
-            raise TypeError(f"{name} must be a sequence, got {describe(sequence)}")
-        if name != "hidden" and len(set(sequence)) < max(len(sequence), 1):
+    methods = [
+        check_choice("methods", method, COMPARED) for method in check_list("methods", methods)
+    ]
+    seeds = [check_integer("seeds", seed, least=0) for seed in check_list("seeds", seeds)]
+    for name, sequence in (("seeds", seeds), ("methods", methods)):
+        if len(set(sequence)) < max(len(sequence), 1):
             raise ValueError(f"{name} must be one or more, each once, got {tuple(sequence)}")
-    methods = [check_choice("methods", method, COMPARED) for method in methods]
-    seeds = [check_integer("seeds", seed, least=0) for seed in seeds]
+    epochs = check_integer("epochs", epochs, least=1)
+    batch_size = check_integer("batch_size", batch_size, least=1)
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be a function, got {describe(progress)}")
     if task is None:
         task = "regression" if np.asarray(y).dtype.kind == "f" else "classification"
     X, y, X_test, y_test = map(np.asarray, (X, y, X_test, y_test))
-    for suffix, features, targets in (("", X, y), ("_test", X_test, y_test)):
-        if features.ndim != 2 or not features.size:
-            raise ValueError(
-                f"X{suffix} must have shape (n_samples, n_features), got {features.shape}"
-            )
-        if targets.shape[:1] != features.shape[:1]:
-            raise ValueError(
-                f"y{suffix} must hold a target for each of the {len(features)} samples, "
-                f"got shape {targets.shape}"
-            )
+    check_pairs(X, y)
+    check_pairs(X_test, y_test, "X_test", "y_test")
     loss: Loss
     if check_choice("task", task, TASKS) == "classification":
         loss = SoftmaxCrossEntropy()
-        y, y_test, n_outputs = _encode(y, y_test)
+        n_outputs, y, y_test = encode_labels(y=y, y_test=y_test)
     else:
         loss = SquaredError()
         n_outputs = 1 if y.ndim < 2 else y.shape[1]
-    sizes = (X.shape[1], *hidden, n_outputs)
+    sizes = (X.shape[1], *check_list("hidden", hidden), n_outputs)
 
     runs: list[Run] = []
     networks: dict[str, MLP] = {}
@@ -300,7 +304,7 @@ def compare(
         "n_train": len(X),
         "n_test": len(X_test),
         "task": task,
-        "sizes": list(sizes),
+        "sizes": list(start.sizes),
         "activation": activation,
         "loss": repr(loss),
         "penalty": repr(penalty),
@@ -375,7 +379,7 @@ def _run(
         penalty=history.penalty[-1],
         train_score=objective.score(train, net.params),
         test_score=history.validation_score[-1],
-        exact_zeros=float(np.mean(weights == 0)),
+        exact_zeros=history.exact_zeros[-1],
         near_zeros=float(np.mean(np.abs(weights) < NEAR_ZERO)),
         dead_inputs=dead_inputs(net),
         dead_hidden=dead_hidden(net),
@@ -395,25 +399,6 @@ def dead_hidden(net: MLP) -> float:
     W = net.weights
     dead = [~into.any(axis=0) | ~out_of.any(axis=1) for into, out_of in itertools.pairwise(W)]
     return float(np.mean(np.concatenate(dead))) if dead else 0.0
-
-
-def _encode(y: Array, y_test: Array) -> tuple[Array, Array, int]:
-    """Class labels of any kind as 0 … K−1; one-hot rows are left as they are."""
-    for name, labels in (("y", y), ("y_test", y_test)):
-        if labels.ndim == 1 and labels.dtype.kind not in "iubUS":
-            raise TypeError(
-                f"{name} must be class labels (integers or strings), got dtype {labels.dtype}; "
-                f"for real targets use task='regression'"
-            )
-    if y.ndim == 2:
-        return y, y_test, y.shape[1]
-    classes, codes = np.unique(y, return_inverse=True)
-    if y_test.ndim == 1:
-        unknown = np.setdiff1d(y_test, classes)
-        if unknown.size:
-            raise ValueError(f"y_test must hold labels that y has too, got {unknown[0]}")
-        y_test = np.searchsorted(classes, y_test)
-    return codes, y_test, len(classes)
 
 
 def _plain(values: Array, digits: int = 4) -> str:

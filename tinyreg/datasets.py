@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 from importlib import resources
 from os import PathLike
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.errors import Array, check_array, check_integer, check_number, describe
+from tinyreg.errors import Array, check_array, check_integer, check_number, check_pairs, describe
 
 PIXEL_MAX = 16  # the digits' pixels are integers from 0 to 16
 
@@ -48,8 +50,9 @@ def load_table(path: str | PathLike[str], target: str | int | None = None) -> tu
     ----------
     path : path
         A `.npz` file holds arrays: the features under "X" and the targets under `target`. Any
-        other file is read as text in columns separated by commas, semicolons or tabs, with or
-        without a line of column names, all features numbers.
+        other file is read as UTF-8 text in columns separated by commas, semicolons or tabs, all
+        features numbers. A first line without a number, or with `target` in it, holds the names
+        of the columns; so does one that counts 0, 1, 2, … and then names the target.
     target : str or int, optional
         The target's array name ("y" if left out), or its column by name or by number from 0 (the
         last column if left out).
@@ -58,14 +61,15 @@ def load_table(path: str | PathLike[str], target: str | int | None = None) -> tu
     -------
     X : (N, d) float64 array
     y : (N,) array
-        int64 where every target is a whole number or text (text becomes the number of its place
-        in sorted order), else float64. (N, k) if an NPZ file has it so.
+        int64 where every target is a whole number, float64 where all are numbers, else strings
+        (`np.unique(y, return_inverse=True)` makes labels of them; `compare` and `path` do so
+        themselves). (N, k) if an NPZ file has it so.
 
     Raises
     ------
     ValueError
-        If the file has no such column, is ragged or empty, or a cell is not a finite number;
-        the line and the column are named.
+        If the file has no such column, is ragged or empty, or a cell is not a finite number (in
+        the target column: not a number where others are); the line and the column are named.
     FileNotFoundError
     """
     if target is not None and (isinstance(target, bool) or not isinstance(target, str | int)):
@@ -76,11 +80,11 @@ def load_table(path: str | PathLike[str], target: str | int | None = None) -> tu
 
 
 def _load_npz(path: str | PathLike[str], target: str) -> tuple[Array, Array]:
+    with open(path, "rb") as stream:
+        file = io.BytesIO(stream.read())
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+        with np.load(file, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
-    except OSError:
-        raise
     except Exception as e:  # a broken archive can fail in any way
         raise ValueError(f"path must be an NPZ file of plain arrays, {path} is not: {e}") from e
     for argument, name in (("path", "X"), ("target", target)):
@@ -89,24 +93,27 @@ def _load_npz(path: str | PathLike[str], target: str) -> tuple[Array, Array]:
                 f"{argument}: there is no array {name!r} in {path}, which has {', '.join(arrays)}"
             )
     X, y = check_array("X", arrays["X"], np.float64), arrays[target]
-    return X, _numbers_or_codes(y if y.dtype.kind == "U" else check_array(target, y, np.float64))
+    check_pairs(X, y, "X", target)
+    return X, y if y.dtype.kind == "U" else _whole(check_array(target, y, np.float64))
 
 
 def _load_csv(path: str | PathLike[str], target: str | int | None) -> tuple[Array, Array]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as e:
-        raise ValueError(f"path must be a CSV (text) or NPZ file, {path} is neither") from e
-    first = text.lstrip().partition("\n")[0]
+        raise ValueError(f"path must be a CSV (UTF-8 text) or NPZ file, {path} is neither") from e
+    first = re.sub('"[^"]*"', "", text.lstrip().partition("\n")[0])
     delimiter = max(",;\t", key=first.count)
     reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
-    lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    try:
+        lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as e:
+        raise ValueError(f"path must be a table, {path} is not: line {reader.line_num}: {e}") from e
     if not lines:
         raise ValueError(f"path must be a table with rows, {path} is empty")
 
-    # A first line without a single number is a line of names.
     names = [str(i) for i in range(len(lines[0][1]))]
-    if not any(_is_number(cell) for cell in lines[0][1]):
+    if _is_header(lines[0][1], target):
         names = [cell.strip() for cell in lines.pop(0)[1]]
     if not lines:
         raise ValueError(f"path must be a table with rows, {path} has only column names")
@@ -138,13 +145,25 @@ def _load_csv(path: str | PathLike[str], target: str | int | None) -> tuple[Arra
                 f"{features[bad]!r}, wanted a finite number"
             )
     cells = [row[column].strip() for _, row in lines]
+    numeric = any(_is_number(cell) for cell in cells)
     for (number, _), cell in zip(lines, cells, strict=True):
-        if cell == "" or (_is_number(cell) and not np.isfinite(float(cell))):
+        if (numeric and not _is_finite(cell)) or cell == "":
             raise ValueError(
                 f"path: line {number} of {path} has {cell!r} in the target column "
-                f"{names[column]!r}, wanted a finite number or a class"
+                f"{names[column]!r}, wanted " + ("a finite number" if numeric else "a class")
             )
-    return X, _numbers_or_codes(np.array(cells))
+    return X, _whole(np.array(cells, np.float64)) if numeric else np.array(cells)
+
+
+def _is_header(first: list[str], target: str | int | None) -> bool:
+    """Whether a table's first line holds names: see `load_table`."""
+    cells = [cell.strip() for cell in first]
+    if not any(_is_number(cell) for cell in cells):
+        return True
+    if isinstance(target, str) and not _is_number(target) and target in cells:
+        return True
+    counted = [str(i) for i in range(len(cells) - 1)]
+    return len(cells) > 1 and cells[:-1] == counted and not _is_number(cells[-1])
 
 
 def _column(names: list[str], target: str | int | None, path: str | PathLike[str]) -> int:
@@ -168,19 +187,19 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _numbers_or_codes(y: Array) -> Array:
-    """Whole numbers as int64, other numbers as float64, text as its place in sorted order."""
-    try:
-        numbers = y.astype(np.float64)
-    except ValueError:
-        return np.unique(y, return_inverse=True)[1]
-    if (numbers == np.round(numbers)).all():
+def _is_finite(cell: str) -> bool:
+    return _is_number(cell) and np.isfinite(float(cell))
+
+
+def _whole(numbers: Array) -> Array:
+    """As int64 where all are whole numbers that float64 holds exactly."""
+    if (numbers == np.round(numbers)).all() and np.abs(numbers).max() < 2**53:
         return numbers.astype(np.int64)
     return numbers
 
 
 def train_test_split(
-    X: Array, y: Array, test_share: float = 0.2, seed: int = 0
+    X: ArrayLike, y: ArrayLike, test_share: float = 0.2, seed: int = 0
 ) -> tuple[Array, Array, Array, Array]:
     """Shuffle the samples and hold some back: X_train, y_train, X_test, y_test.
 
@@ -190,6 +209,8 @@ def train_test_split(
     >>> len(X), len(X_test), sorted([*y.tolist(), *y_test.tolist()])
     (7, 3, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
+    X, y = np.asarray(X), np.asarray(y)
+    check_pairs(X, y)
     share = check_number("test_share", test_share, above=0)
     n_test = round(len(X) * share)
     if not 0 < n_test < len(X):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,13 +59,16 @@ def check_number(
     wanted += f" >= {least:g}" if least is not None else ""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {wanted}, got {describe(value)}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond the largest float
+        number = math.inf
     if (
         not math.isfinite(number)
         or (above is not None and number <= above)
         or (least is not None and number < least)
     ):
-        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+        raise ValueError(f"{name} must be {wanted}, got {repr(value)[:80]}")
     return number
 
 
@@ -88,9 +91,25 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> str:
     return value
 
 
+def check_list(name: str, value: Any) -> list[Any]:
+    """`value` as a list, from a sequence that is not a string."""
+    if (
+        isinstance(value, str)
+        or not isinstance(value, Sequence | np.ndarray)
+        or np.ndim(value) != 1
+    ):
+        raise TypeError(f"{name} must be a sequence, got {describe(value)}")
+    return list(value)
+
+
 def check_array(name: str, value: ArrayLike, dtype: DTypeLike) -> Array:
     """`value` as an array of finite real numbers of `dtype`, not copied where it is one already."""
-    array = np.asanyarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as e:  # rows of different lengths
+        raise ValueError(f"{name} must be a rectangular array: {e}") from None
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} must not have masked entries; fill or drop them")
     if array.dtype.kind not in "fiub":
         came = describe(array) if array.ndim else describe(value)
         raise TypeError(f"{name} must be a dense array of real numbers, got {came}")
@@ -119,6 +138,16 @@ def check_features(X: ArrayLike, n_features: int, dtype: DTypeLike, name: str = 
     return array
 
 
+def check_pairs(X: Array, y: Array, X_name: str = "X", y_name: str = "y") -> None:
+    """X must be a table of samples, and y must have a target for each."""
+    if X.ndim != 2 or not X.size:
+        raise ValueError(f"{X_name} must have shape (n_samples, n_features), got {X.shape}")
+    if y.shape[:1] != X.shape[:1]:
+        raise ValueError(
+            f"{y_name} must hold a target for each of the {len(X)} samples, got shape {y.shape}"
+        )
+
+
 def check_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> float | Array:
     """The weight of each sample in the mean: 1/N, or `sample_weight` over its sum."""
     if sample_weight is None:
@@ -126,9 +155,10 @@ def check_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> floa
     weight = check_array("sample_weight", sample_weight, np.float64)
     if weight.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {weight.shape}")
-    if weight.min() < 0 or weight.sum() == 0:
+    if weight.min() < 0 or weight.max() == 0:
         raise ValueError(
-            f"sample_weight must be >= 0 with a positive sum, got a minimum of {weight.min():g} "
-            f"and a sum of {weight.sum():g}"
+            f"sample_weight must be >= 0 with a positive sum, got weights from {weight.min():g} "
+            f"to {weight.max():g}"
         )
+    weight = weight / weight.max()  # first, so that no sum overflows
     return weight / weight.sum()

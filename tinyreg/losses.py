@@ -19,6 +19,8 @@ same function, in saturation too.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
@@ -146,7 +148,7 @@ class SoftmaxCrossEntropy(Loss):
                     "y must have one-hot rows (or rows of probabilities that sum to 1), got "
                     f"row {array[np.argmax((array.min(axis=1) < 0) + np.abs(sums - 1))]}"
                 )
-            return array
+            return array / sums[:, np.newaxis]  # else −p·z would not be −p·(z − max z)
         if array.shape != (n_samples,):
             raise ValueError(
                 f"y must have shape ({n_samples},) or ({n_samples}, {n_outputs}), got {array.shape}"
@@ -207,7 +209,7 @@ class SigmoidCrossEntropy(Loss):
         array = _columns(check_array("y", y, dtype), n_samples, n_outputs)
         if array.min() < 0 or array.max() > 1:
             raise ValueError(
-                f"y must be 0 or 1, got values from {array.min():g} to {array.max():g}"
+                f"y must be 0 or 1 (or between), got values from {array.min():g} to {array.max():g}"
             )
         return array
 
@@ -267,3 +269,38 @@ def _columns(array: Array, n_samples: int, n_outputs: int) -> Array:
         wanted = f"({n_samples}, {n_outputs})" + (f" or ({n_samples},)" if n_outputs == 1 else "")
         raise ValueError(f"y must have shape {wanted}, got {array.shape}")
     return array
+
+
+def encode_labels(**labels: Array) -> tuple[Any, ...]:
+    """The number of classes, and each array of class labels as integers 0 … K−1.
+
+    Labels may be integers or strings; the first array says which classes there are. One-hot rows
+    are left as they are.
+
+    Examples
+    --------
+    >>> encode_labels(y=np.array(["b", "a", "b"]), y_test=np.array(["a"]))
+    (2, array([1, 0, 1]), array([0]))
+    """
+    arrays = []
+    for name, array in labels.items():
+        if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):
+            array = array.astype(str)
+        if array.ndim == 1 and array.dtype.kind not in "iubU":
+            raise TypeError(
+                f"{name} must be class labels (integers or strings), got dtype {array.dtype}; "
+                f"real targets are for regression"
+            )
+        arrays.append(array)
+    if arrays[0].ndim == 2:
+        return arrays[0].shape[1], *arrays
+    classes = np.unique(arrays[0])
+    for name, array in zip(labels, arrays, strict=True):
+        unknown = np.setdiff1d(array, classes)
+        if array.ndim == 1 and unknown.size:
+            raise ValueError(
+                f"{name} must hold labels that {next(iter(labels))} has too, got {unknown[0]}"
+            )
+    return len(classes), *(
+        np.searchsorted(classes, array) if array.ndim == 1 else array for array in arrays
+    )

@@ -10,6 +10,7 @@ optimizer is a few operations on one array, and a gradient has the layout of wha
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Sequence
 from os import PathLike
 from typing import NamedTuple
@@ -17,7 +18,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.errors import Array, check_array, check_choice, check_features, check_integer, describe
+from tinyreg.errors import (
+    Array,
+    check_array,
+    check_choice,
+    check_features,
+    check_integer,
+    check_list,
+    describe,
+)
 from tinyreg.layers import (
     ACTIVATIONS,
     affine_backward,
@@ -170,8 +179,7 @@ class MLP:
         dtype: str = "float64",
         seed: int | np.random.Generator = 0,
     ) -> None:
-        if isinstance(sizes, str) or not isinstance(sizes, Sequence | np.ndarray):
-            raise TypeError(f"sizes must be a sequence of integers, got {describe(sizes)}")
+        sizes = check_list("sizes", sizes)
         if len(sizes) < 2:
             raise ValueError(f"sizes must have at least inputs and outputs, got {tuple(sizes)}")
         self.sizes = tuple(check_integer(f"sizes[{i}]", n, least=1) for i, n in enumerate(sizes))
@@ -200,7 +208,8 @@ class MLP:
 
     @params.setter
     def params(self, values: ArrayLike) -> None:
-        self._params[...] = self.check_params(values)
+        array = check_array("params", values, self.dtype)
+        self._params[...] = self.check_params(array)
 
     @property
     def weights(self) -> list[Array]:
@@ -254,7 +263,7 @@ class MLP:
     def trace(
         self, X: ArrayLike, params: ArrayLike | None = None, masks: list[Array] | None = None
     ) -> Trace:
-        """The pre-activations and activations of every layer, in fresh arrays.
+        """The pre-activations and activations of every layer, in fresh arrays (after X itself).
 
         Parameters
         ----------
@@ -340,8 +349,10 @@ class MLP:
         FileNotFoundError
         """
         wrong = f"path must be a network saved by MLP.save, got {str(path)!r}"
+        with open(path, "rb") as stream:
+            file = io.BytesIO(stream.read())
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            with np.load(file, allow_pickle=False) as content:
                 saved = {key: content[key] for key in content.files}
             file_format, version = saved["format"].item(), saved["version"].item()
             if file_format != FILE_FORMAT:
@@ -351,8 +362,6 @@ class MLP:
             params = check_array("params", saved["params"], saved["params"].dtype)
             net = cls(saved["sizes"].tolist(), saved["activation"].item(), params.dtype.name)
             net.params = params
-        except OSError:  # no such file, or no right to read it: the system says it best
-            raise
         except Exception as e:  # a broken archive can fail in any way; each means the same here
             reason = f"it has no {e}" if isinstance(e, KeyError) else e
             raise ValueError(f"{wrong}: {reason}") from e

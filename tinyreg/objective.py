@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.errors import Array, check_features, check_sample_weight, describe
+from tinyreg.errors import Array, check_array, check_features, check_sample_weight, describe
 from tinyreg.losses import Loss
 from tinyreg.network import MLP, backward_pass, forward_pass
 from tinyreg.penalties import Penalty
@@ -197,9 +197,11 @@ class Objective:
         v : (n_params,) array
             The direction.
         """
-        vector, direction = self.net.check_params(params), self.net.check_params(v, "v")
-        nudged = vector.astype(np.float64) + 1j * COMPLEX_STEP * direction
-        product = self.gradient(X, y, nudged, sample_weight).imag / COMPLEX_STEP
+        vector = self.net.check_params(params).real
+        direction = self.net.check_params(check_array("v", v, np.float64), "v")
+        size = np.abs(direction).max() or 1.0  # so that h·v neither vanishes nor bends
+        nudged = vector.astype(np.float64) + 1j * COMPLEX_STEP * (direction / size)
+        product = self.gradient(X, y, nudged, sample_weight).imag / COMPLEX_STEP * size
         return product.astype(self.net.dtype, copy=False)
 
     def example_gradients(
@@ -253,10 +255,7 @@ class Objective:
         sizes, dtype = self.net.sizes, self.net.dtype
         X = check_features(X, sizes[0], dtype)
         targets = self.loss.check_targets(y, len(X), sizes[-1], dtype)
-        weight = check_sample_weight(sample_weight, len(X))
-        if not isinstance(weight, float):
-            weight = weight.astype(dtype)
-        return Data(X, targets, weight)
+        return Data(X, targets, check_sample_weight(sample_weight, len(X)))
 
     def _chunks(self, data: Data) -> list[Data]:
         size = max(32, CHUNK // sum(self.net.sizes))

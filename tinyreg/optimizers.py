@@ -47,7 +47,7 @@ class Optimizer(Protocol):
         """The learning rate, or a function of the number of steps done."""
 
     def start(self, params: Array) -> Any:
-        """The state before the first step."""
+        """The state before the first step; its attribute `steps` counts the steps done."""
 
     def step(
         self, params: Array, gradient: Array, state: Any, prox: Prox | None = None

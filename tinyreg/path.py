@@ -24,8 +24,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.errors import Array, DivergenceError, check_choice, check_integer, describe
-from tinyreg.losses import Loss, SoftmaxCrossEntropy, SquaredError
+from tinyreg.errors import (
+    Array,
+    DivergenceError,
+    check_choice,
+    check_integer,
+    check_list,
+    check_pairs,
+    describe,
+)
+from tinyreg.losses import Loss, SoftmaxCrossEntropy, SquaredError, encode_labels
 from tinyreg.network import MLP
 from tinyreg.objective import Objective
 from tinyreg.optimizers import Adam, Optimizer
@@ -394,7 +402,7 @@ def path(
     lams : sequence of float
         Ascending, each > 0; 17 from 1e-5 to 1e-1 if left out.
     loss : Loss
-        SoftmaxCrossEntropy() for integer y, SquaredError() for real y if left out.
+        SquaredError() for real y, else SoftmaxCrossEntropy(), if left out.
     penalty : Penalty
         Whose λ is walked: L1 if left out. A dataclass with a field `lam`, or an ElasticNet.
     methods : sequence of str
@@ -418,19 +426,19 @@ def path(
     penalty = L1(1.0) if penalty is None else penalty
     optimizer = Adam() if optimizer is None else optimizer
     lams = _check_lams(np.geomspace(1e-5, 1e-1, 17).tolist() if lams is None else lams)
-    for name, sequence in (("methods", methods), ("seeds", seeds)):
-        if isinstance(sequence, str) or not isinstance(sequence, Sequence | np.ndarray):
-            raise TypeError(f"{name} must be a sequence, got {describe(sequence)}")
+    methods = [
+        check_choice("methods", method, METHODS) for method in check_list("methods", methods)
+    ]
+    seeds = [check_integer("seeds", seed, least=0) for seed in check_list("seeds", seeds)]
+    for name, sequence in (("seeds", seeds), ("methods", methods)):
         if len(set(sequence)) < max(len(sequence), 1):
             raise ValueError(f"{name} must be one or more, each once, got {tuple(sequence)}")
-    methods = [check_choice("methods", method, METHODS) for method in methods]
-    seeds = [check_integer("seeds", seed, least=0) for seed in seeds]
     check_integer("first_epochs", first_epochs, least=1)
     check_integer("epochs", epochs, least=1)
     check_integer("batch_size", batch_size, least=1)
-    if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
+    if isinstance(optimizer, type) or not callable(getattr(optimizer, "step", None)):
         raise TypeError(f"optimizer must be SGD(...) or Adam(...), got {describe(optimizer)}")
-    sizes = (train[0].shape[1], *hidden, n_outputs)
+    sizes = (train[0].shape[1], *check_list("hidden", hidden), n_outputs)
     objective = Objective(MLP(sizes, activation, dtype), loss, with_lam(penalty, lams[0]))
     for name, part in (
         ("X, y", train),
@@ -521,20 +529,18 @@ def _check_data(
     loss: Loss | None,
 ) -> tuple[Loss, tuple[Array, Array], tuple[Array, Array], tuple[Array, Array] | None, int]:
     """The three parts as arrays, the loss that fits the targets, and the number of outputs."""
-    train = np.asarray(X), np.asarray(y)
-    validation = np.asarray(X_validation), np.asarray(y_validation)
     if (X_test is None) != (y_test is None):
         raise ValueError("X_test and y_test go together, got one of them")
-    test = None if X_test is None else (np.asarray(X_test), np.asarray(y_test))
-    if train[0].ndim != 2 or not train[0].size:
-        raise ValueError(f"X must have shape (n_samples, n_features), got {train[0].shape}")
-    targets = train[1]
+    features = [np.asarray(part) for part in (X, X_validation, X_test) if part is not None]
+    targets = [np.asarray(part) for part in (y, y_validation, y_test) if part is not None]
+    suffixes = ("", "_validation", "_test")[: len(targets)]
+    for suffix, some, some_targets in zip(suffixes, features, targets, strict=True):
+        check_pairs(some, some_targets, f"X{suffix}", f"y{suffix}")
     if loss is None:
-        loss = SquaredError() if targets.dtype.kind == "f" else SoftmaxCrossEntropy()
-    if targets.ndim == 2:
-        n_outputs = targets.shape[1]
-    elif isinstance(loss, SoftmaxCrossEntropy):
-        n_outputs = int(targets.max(initial=0)) + 1 if targets.dtype.kind in "iub" else 1
-    else:
-        n_outputs = 1
-    return loss, train, validation, test, n_outputs
+        loss = SquaredError() if targets[0].dtype.kind == "f" else SoftmaxCrossEntropy()
+    n_outputs = 1 if targets[0].ndim == 1 else targets[0].shape[1]
+    if isinstance(loss, SoftmaxCrossEntropy):
+        names = [f"y{suffix}" for suffix in suffixes]
+        n_outputs, *targets = encode_labels(**dict(zip(names, targets, strict=True)))
+    parts = list(zip(features, targets, strict=True))
+    return loss, parts[0], parts[1], parts[2] if len(parts) > 2 else None, n_outputs

@@ -129,7 +129,7 @@ class L2:
     smooth: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_number("lam", self.lam, least=0)
+        object.__setattr__(self, "lam", check_number("lam", self.lam, least=0))
 
     def value(self, w: Array) -> float:
         """λ Σ w²."""
@@ -171,7 +171,7 @@ class L1:
     smooth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_number("lam", self.lam, least=0)
+        object.__setattr__(self, "lam", check_number("lam", self.lam, least=0))
 
     def value(self, w: Array) -> float:
         """λ Σ |w|, with |w| = w sign(w)."""
@@ -213,8 +213,8 @@ class ElasticNet:
     smooth: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_number("l1", self.l1, least=0)
-        check_number("l2", self.l2, least=0)
+        object.__setattr__(self, "l1", check_number("l1", self.l1, least=0))
+        object.__setattr__(self, "l2", check_number("l2", self.l2, least=0))
 
     def value(self, w: Array) -> float:
         """l1 Σ |w| + l2 Σ w²."""

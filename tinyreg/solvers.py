@@ -155,7 +155,7 @@ def minimize(
     >>> F = Objective(MLP((2, 1)), SquaredError(), L1(0.1))
     >>> result = minimize(F, X, y, tol=1e-10)
     >>> result.success, F.net.weights[0].ravel().round(4), result.gap < 1e-10
-    (True, array([1.3792, 0.    ]), True)
+    (True, array([1.35, 0.  ]), True)
     """
     if not isinstance(objective, Objective):
         raise TypeError(f"objective must be an Objective, got {describe(objective)}")

@@ -171,7 +171,8 @@ def fit(
     ------
     DivergenceError
         If a loss, a gradient or a weight becomes NaN or infinite. The network is left at its last
-        finite parameters.
+        finite parameters: those before the batch that is named, or, where it was the step itself
+        that overflowed, those at the start of the epoch.
     ValueError, TypeError
         If an argument is not as it should be; the network is then unchanged.
 
@@ -188,13 +189,15 @@ def fit(
     objective = Objective(net, loss, penalty, bias_penalty)
     check_choice("method", method, METHODS)
     optimizer = Adam() if optimizer is None else optimizer
-    if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
+    if isinstance(optimizer, type) or not callable(getattr(optimizer, "step", None)):
         raise TypeError(f"optimizer must be SGD(...) or Adam(...), got {describe(optimizer)}")
     check_integer("epochs", epochs, least=1)
     check_integer("batch_size", batch_size, least=1)
     check_integer("seed", seed, least=0)
     if check_number("dropout", dropout, least=0) >= 1:
         raise ValueError(f"dropout must be < 1, got {dropout!r}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function, got {describe(callback)}")
     data = objective.check(X, y, sample_weight)
     validation = None
     if validation_data is not None:
@@ -225,7 +228,8 @@ def fit(
                     raise _diverged(objective, batch, before, optimizer, state, epoch, number)
                 step(objective, optimizer, state, gradient, method)
             _record(history, objective, data, validation)
-            if not np.isfinite(history.total[-1]):
+            # A saturated activation can hide an infinite weight from the loss.
+            if not np.isfinite(history.total[-1] + net.params.sum()):
                 raise _diverged(objective, data, before, optimizer, state, epoch, number)
         if callback is not None:
             callback(epoch, history)
@@ -266,7 +270,7 @@ def _record(history: History, objective: Objective, data: Data, validation: Data
     history.penalty.append(objective.penalty_value(net.params))
     history.total.append(history.data_loss[-1] + history.penalty[-1])
     weights = net.params[: net.n_weights]
-    history.exact_zeros.append(1.0 - float(np.count_nonzero(weights)) / net.n_weights)
+    history.exact_zeros.append(float(np.mean(weights == 0)))
     if validation is not None:
         history.validation_loss.append(objective.data_value(validation, net.params))
         history.validation_score.append(objective.score(validation, net.params))
