@@ -15,7 +15,10 @@ f is the data loss and the smooth penalties, r the others.
 f(x₊) ≤ f(y) + ∇f(y)·d + ‖d‖²/(2t), d = x₊ − y. It is halved until that holds, and lengthened a
 little after each step, so that it follows the curvature. Near the end both sides agree to
 rounding; there f(x₊) − f(y) − ∇f(y)·d is taken as ½ d·(∇f(x₊) − ∇f(y)), its value to third order,
-which does not cancel.
+which does not cancel. (The O(1/k²) bound is proved for steps that never grow. Scheinberg, Goldfarb
+and Bai (2014) keep it for growing ones by damping the momentum with the ratio of the steps. On
+networks that costs most of the acceleration: with it, 6000 iterations on the digits with 64 tanh
+units end at a residual of 2e-4, without it below 1e-6.)
 
 **On networks** F is not convex and no bound is known. Two safeguards make "fista" a descent method
 all the same: where the extrapolated step raises F it is taken back and the next one starts from x
@@ -271,13 +274,10 @@ def _proximal(
         if run.record(x_new, total_new, at_new[2]):
             return k, ""
         uphill = float((y - x_new) @ (x_new - x)) > 0
-        old_t = t
         if not (fixed or shortened):
             t *= LENGTHEN
         if accelerated and not uphill:
-            # The ratio of the steps keeps the O(1/k²) bound where t grows (Scheinberg, Goldfarb
-            # and Bai 2014); with equal steps it is Nesterov's sequence.
-            theta_new = (1 + math.sqrt(1 + 4 * (old_t / t) * theta**2)) / 2
+            theta_new = (1 + math.sqrt(1 + 4 * theta**2)) / 2
             y = x_new + (theta - 1) / theta_new * (x_new - x)
             at_y = run.evaluate(y) if theta > 1 else at_new
             theta = theta_new
