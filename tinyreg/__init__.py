@@ -7,7 +7,7 @@ from tinyreg.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredErro
 from tinyreg.network import MLP
 from tinyreg.objective import Objective
 from tinyreg.optimizers import SGD, Adam
-from tinyreg.penalties import L1, L2, ElasticNet
+from tinyreg.penalties import L1, L2, ElasticNet, GroupLasso
 from tinyreg.training import History, fit
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ __all__ = [
     "DivergenceError",
     "ElasticNet",
     "GradientCheckError",
+    "GroupLasso",
     "History",
     "Objective",
     "SigmoidCrossEntropy",
