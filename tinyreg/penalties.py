@@ -306,28 +306,27 @@ def scaled_block_threshold(rows: Array, thresholds: Array) -> Array:
            [0. , 0. ]])
     """
 
-    def total(values: Array) -> Array:
-        return np.sum(values, axis=1, keepdims=True)
-
-    with np.errstate(over="ignore", divide="ignore"):  # c may be as small as 0
+    out = np.zeros_like(rows)
+    with np.errstate(over="ignore", divide="ignore"):  # c may be 0, and tiny beside w or huge
         slopes = np.divide(rows, thresholds, out=np.zeros_like(rows), where=rows != 0)
         alive = ~(_norms(slopes) <= 1)[:, 0]
-    out = np.zeros_like(rows)
-    w, c = rows[alive], thresholds[alive]
-    if not w.size:
-        return out
+        if not alive.any():
+            return out
+        scale = np.abs(rows[alive]).max(axis=1, keepdims=True)
+        w, c = rows[alive] / scale, thresholds[alive] / scale
     c_max = c.max(axis=1, keepdims=True)
     below = np.maximum((np.abs(w) - c).max(axis=1, keepdims=True), 0)
+    c = np.where(w == 0, c_max, c)  # it does not matter there, and now ν + c > 0 everywhere
     nu = np.maximum(_norms(w) - c_max, below)
     for _ in range(NEWTON_STEPS):
-        inverse = np.divide(1, nu + c, out=np.zeros_like(w), where=w != 0)
-        r = w * inverse
-        square = total(r * r)
-        move = (np.sqrt(square) - 1) * square / total(r * r * inverse)
-        nu = np.maximum(nu + move, below)
-        if not np.any(move > 4 * np.finfo(w.dtype).eps * (nu + c_max)):
+        inverse = 1 / (nu + c)
+        terms = np.square(w * inverse)
+        square = terms.sum(axis=1, keepdims=True)
+        excess = np.sqrt(square) - 1
+        if not np.any(excess > 8 * np.finfo(w.dtype).eps):
             break
-    out[alive] = nu * np.divide(w, nu + c, out=np.zeros_like(w), where=w != 0)
+        nu = np.maximum(nu + excess * square / (terms * inverse).sum(axis=1, keepdims=True), below)
+    out[alive] = scale * nu * (w * inverse)
     return out
 
 
