@@ -30,7 +30,7 @@ from tinyreg.penalties import L1, Penalty
 from tinyreg.training import METHODS, History, fit
 
 NEAR_ZERO = 1e-3
-FORWARD_REPEATS = 7
+FORWARD_REPEATS = 20
 COMPARED = ("none", *METHODS)
 TASKS = ("classification", "regression")
 

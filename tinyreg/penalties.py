@@ -326,7 +326,7 @@ def scaled_block_threshold(rows: Array, thresholds: Array) -> Array:
         if not np.any(excess > 8 * np.finfo(w.dtype).eps):
             break
         nu = np.maximum(nu + excess * square / (terms * inverse).sum(axis=1, keepdims=True), below)
-    out[alive] = scale * nu * (w * inverse)
+    out[alive] = scale * nu * (w * inverse) + 0.0  # which makes −0.0 a +0.0
     return out
 
 
