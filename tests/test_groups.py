@@ -10,6 +10,7 @@ from test_objective import assert_gradient_is_right, problem
 
 import tinyreg as tr
 from tinyreg import L1, L2, ElasticNet, GroupLasso
+from tinyreg import penalties as penalties_module
 from tinyreg.penalties import scaled_block_threshold
 
 PENALTIES = [
@@ -176,7 +177,8 @@ def test_prox_meets_its_optimality_condition(penalty, t):
 
 @pytest.mark.parametrize("n", [1, 2, 10, 300])
 @pytest.mark.parametrize("spread", [0, 1, 4, 8])
-def test_the_root_is_found_for_thresholds_of_any_size(n, spread):
+def test_the_root_is_found_for_thresholds_of_any_size(monkeypatch, n, spread):
+    monkeypatch.setattr(penalties_module, "NEWTON_STEPS", 12)
     rng = np.random.default_rng(n)
     w = rng.normal(size=(200, n)) * 10 ** rng.uniform(-spread, spread, (200, n))
     c = 10 ** rng.uniform(-spread, spread, (200, n))
@@ -189,6 +191,14 @@ def test_the_root_is_found_for_thresholds_of_any_size(n, spread):
     u, w, c = u[alive], w[alive], c[alive]
     error = c * u / np.linalg.norm(u, axis=1, keepdims=True) + u - w
     assert np.all(np.abs(error) <= 1e-14 * (np.abs(w) + c))
+
+
+def test_a_zero_with_threshold_zero_is_no_division_by_zero():
+    # ν starts at 0 here: no bound from below is positive.
+    u = scaled_block_threshold(np.array([[0.0, 1.0, 1.0]]), np.array([[0.0, 1.0, 3.0]]))
+    assert u[0, 0] == 0
+    w, c, u = np.array([1.0, 1.0]), np.array([1.0, 3.0]), u[0, 1:]
+    np.testing.assert_allclose(c * u / np.linalg.norm(u) + u, w, rtol=1e-14)
 
 
 @penalties
@@ -269,6 +279,9 @@ def test_group_of_one_is_l1():
     np.testing.assert_allclose(group.residual(W, g), single.residual(W, g), rtol=1e-14)
     for step in (0.4, t):
         np.testing.assert_allclose(group.prox(W, step), single.prox(W, step), rtol=1e-13)
+    at_the_edge = group.prox(np.array([[-0.5], [0.5], [-0.0]]), 1.0)
+    assert not at_the_edge.any()
+    assert not np.signbit(at_the_edge).any()
 
 
 def test_lambda_zero_is_elastic_net():
