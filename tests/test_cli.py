@@ -84,6 +84,7 @@ def test_progress_is_shown_on_a_terminal(monkeypatch, capsys):
     [
         (["--penalty", "l2", "--lam", "0.25"], {"penalty": "L2(lam=0.25)"}),
         (["--penalty", "elasticnet", "--lam", "0.1"], {"penalty": "ElasticNet(l1=0.1, l2=0.1)"}),
+        (["--penalty", "grouplasso"], {"penalty": repr(tr.GroupLasso(1e-3, axis=1))}),
         (["--hidden", "0"], {"sizes": [64, 10]}),
         (["--hidden", "5,4", "--activation", "tanh"], {"sizes": [64, 5, 4, 10]}),
         (["--optimizer", "sgd", "--lr", "0.02"], {"optimizer": tr.SGD(0.02)}),

@@ -23,6 +23,12 @@ MEASURES = [
     "dead_hidden",
     "stationarity",
     "seconds",
+    "n_params",
+    "n_bytes",
+    "compact_params",
+    "compact_bytes",
+    "forward_seconds",
+    "compact_seconds",
 ]
 SHARES = ["exact_zeros", "near_zeros", "dead_inputs", "dead_hidden"]
 
@@ -74,6 +80,10 @@ def test_each_measure_is_what_its_name_says(comparison, method):
     objective = tr.Objective(net, tr.SoftmaxCrossEntropy(), tr.L1(3e-3))
     assert run.stationarity == pytest.approx(objective.stationarity(X, y), rel=1e-10)
     assert run.seconds > 0
+    assert (run.n_params, run.n_bytes) == (64 * 16 + 16 * 10 + 26, 8 * 1210)
+    small, _ = net.compact()
+    assert (run.compact_params, run.compact_bytes) == (small.n_params, small.params.nbytes)
+    assert run.speed_up == run.forward_seconds / run.compact_seconds > 0
     assert run.history.total[-1] == run.objective
     assert [len(values) for values in vars(run.history).values()] == [15] * 6
 
@@ -83,6 +93,34 @@ def test_the_prox_makes_zeros_and_the_others_do_not(comparison):
     for method in ("none", "subgradient", "decoupled"):
         assert comparison.of(method, "exact_zeros").max() == 0
     assert comparison.of("naive", "exact_zeros").max() < 0.02
+
+
+def test_what_the_zeros_buy_is_reported(comparison):
+    assert comparison.of("none", "compact_params").tolist() == [1210, 1210]
+    proximal = comparison.of("proximal", "compact_params")
+    assert proximal.max() < 1210
+    lines = str(comparison).splitlines()
+    line = next(line for line in lines if line.startswith("parameters after compact()"))
+    assert f"{proximal.mean():.0f} ± {proximal.std(ddof=1):.0f}" in line
+    assert any(line.startswith("speed-up of forward()") for line in lines)
+
+
+def test_every_method_takes_a_penalty_of_groups():
+    penalty = tr.GroupLasso(3e-3, axis=1)
+    result = tr.compare(
+        *digits(), penalty=penalty, hidden=(16,), epochs=15, seeds=(0,), methods=METHODS
+    )
+    net = result.networks["proximal"]
+    dead = ~net.weights[0].any(axis=1)
+    assert 0 < dead.sum() < 64
+    assert result.of("proximal", "dead_inputs") == dead.mean()
+    assert result.of("proximal", "compact_params") < 1210
+    for method in ("none", "subgradient", "decoupled"):
+        assert result.of(method, "exact_zeros") == 0
+    run = next(run for run in result.runs if run.method == "proximal")
+    W1, W2 = net.weights
+    groups = 4 * np.sqrt((W1**2).sum(1)).sum() + np.sqrt(10) * np.sqrt((W2**2).sum(1)).sum()
+    assert run.penalty == pytest.approx(3e-3 * groups, rel=1e-12)
 
 
 def test_dead_units_and_inputs_are_counted():

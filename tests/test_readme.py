@@ -56,7 +56,7 @@ def test_the_main_job_prints_what_the_readme_shows(capsys):
     assert main(["compare"]) == 0
     printed, stated = capsys.readouterr().out, marked("output: compare")
     # Times and spreads are the machine's and the run's own; so are the widths of the columns.
-    for line in ("milliseconds", "stationarity"):
+    for line in ("milliseconds", "speed-up", "stationarity"):
         printed, stated = (
             re.sub(rf"^{line}.*$", line, text, flags=re.MULTILINE) for text in (printed, stated)
         )

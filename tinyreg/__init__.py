@@ -8,7 +8,7 @@ from tinyreg.network import MLP
 from tinyreg.objective import Objective
 from tinyreg.optimizers import SGD, Adam
 from tinyreg.path import LambdaPath, path
-from tinyreg.penalties import L1, L2, ElasticNet
+from tinyreg.penalties import L1, L2, ElasticNet, GroupLasso
 from tinyreg.solvers import minimize
 from tinyreg.training import History, fit
 
@@ -24,6 +24,7 @@ __all__ = [
     "DivergenceError",
     "ElasticNet",
     "GradientCheckError",
+    "GroupLasso",
     "History",
     "LambdaPath",
     "Objective",

@@ -23,7 +23,7 @@ from tinyreg.datasets import load_digits, load_table, standardise, train_test_sp
 from tinyreg.errors import Array, DivergenceError
 from tinyreg.layers import ACTIVATIONS
 from tinyreg.optimizers import SGD, Adam, Optimizer
-from tinyreg.penalties import L1, L2, ElasticNet, Penalty
+from tinyreg.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
 
 EXAMPLE = """example:
   tinyreg compare --lam 3e-3 --methods subgradient,proximal,naive --out comparison
@@ -97,7 +97,12 @@ def _add_compare(commands: argparse._SubParsersAction[Parser]) -> None:
         metavar="NAME",
         help=", ".join(ACTIVATIONS),
     )
-    add("--penalty", choices=("l1", "l2", "elasticnet"), default="l1", help="default l1")
+    add(
+        "--penalty",
+        choices=("l1", "l2", "elasticnet", "grouplasso"),
+        default="l1",
+        help="default l1; in grouplasso each input or unit with its outgoing weights is a group",
+    )
     add("--lam", type=float, default=1e-3, help="λ (elasticnet: of both parts; default 1e-3)")
     add(
         "--methods",
@@ -151,6 +156,8 @@ def run_compare(arguments: argparse.Namespace) -> int:
 def _penalty(name: str, lam: float) -> Penalty:
     if name == "elasticnet":
         return ElasticNet(lam, lam)
+    if name == "grouplasso":
+        return GroupLasso(lam, axis=1)
     return L1(lam) if name == "l1" else L2(lam)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ from tinyreg.penalties import L1, Penalty
 from tinyreg.training import METHODS, History, fit
 
 NEAR_ZERO = 1e-3
+FORWARD_REPEATS = 20
 COMPARED = ("none", *METHODS)
 TASKS = ("classification", "regression")
 
@@ -62,6 +64,12 @@ class Run:
         The largest distance of −∇L to ∂R over the coordinates, on the training data.
     seconds : float
         For each epoch of the training, with its measurements.
+    n_params, n_bytes : int
+        Of the trained network.
+    compact_params, compact_bytes : int
+        Of the same network after `MLP.compact()`.
+    forward_seconds, compact_seconds : float
+        For `forward` on the training data, before and after `compact()`: the fastest of a few.
     history : History
     """
 
@@ -78,7 +86,18 @@ class Run:
     dead_hidden: float
     stationarity: float
     seconds: float
+    n_params: int
+    n_bytes: int
+    compact_params: int
+    compact_bytes: int
+    forward_seconds: float
+    compact_seconds: float
     history: History
+
+    @property
+    def speed_up(self) -> float:
+        """How many times faster `forward` is after `compact()`."""
+        return self.forward_seconds / self.compact_seconds
 
 
 @dataclass
@@ -129,6 +148,8 @@ class Comparison:
             (f"weights with |w| < {NEAR_ZERO:g}", "near_zeros", _percent),
             ("dead inputs", "dead_inputs", _percent),
             ("dead hidden units", "dead_hidden", _percent),
+            ("parameters after compact()", "compact_params", lambda x: _plain(x, 0)),
+            ("speed-up of forward()", "speed_up", lambda x: _plain(x, 1)),
             ("stationarity residual", "stationarity", _scientific),
             ("milliseconds per epoch", "seconds", lambda x: _plain(1e3 * x, 1)),
         ]
@@ -371,6 +392,10 @@ def _run(
     history.total = [L + R for L, R in zip(history.data_loss, penalties, strict=True)]
     weights = net.params[: net.n_weights]
     residual = objective.residual_of(objective.data_pass(train, net.params), net.params)
+    small, inputs = net.compact()
+    forward_seconds, compact_seconds = _forward_seconds(
+        (net, train.X), (small, np.ascontiguousarray(train.X[:, inputs]))
+    )
     return Run(
         method=method,
         seed=seed,
@@ -385,8 +410,25 @@ def _run(
         dead_hidden=dead_hidden(net),
         stationarity=float(residual.max()),
         seconds=seconds,
+        n_params=net.n_params,
+        n_bytes=net.params.nbytes,
+        compact_params=small.n_params,
+        compact_bytes=small.params.nbytes,
+        forward_seconds=forward_seconds,
+        compact_seconds=compact_seconds,
         history=history,
     )
+
+
+def _forward_seconds(*pairs: tuple[MLP, Array]) -> list[float]:
+    """The fastest of a few forward passes of each pair, taken in turn."""
+    best = [math.inf] * len(pairs)
+    for _ in range(FORWARD_REPEATS):
+        for i, (net, X) in enumerate(pairs):
+            began = time.perf_counter()
+            net.forward(X)
+            best[i] = min(best[i], time.perf_counter() - began)
+    return best
 
 
 def dead_inputs(net: MLP) -> float:

@@ -323,6 +323,56 @@ class MLP:
         net._params = self._params.copy()
         return net
 
+    def compact(self) -> tuple[MLP, Array]:
+        """A smaller network with the same outputs, without dead hidden units and dead inputs.
+
+        A unit is dead if nothing goes in or nothing comes out of it:
+
+        - without a nonzero incoming weight it always says f(b), so that f(b) times its outgoing
+          weights belongs into the biases of the next layer. One pass from the first layer to the
+          last finds all of these, as a unit that is taken out may leave the next without inputs;
+        - without a nonzero outgoing weight nobody listens. One pass from the last layer to the
+          first finds all of these, as a unit that is taken out may have been the only listener.
+          It leaves no unit without inputs that had some, so that two passes are enough.
+
+        A layer needs one unit at least: where all are dead, the first is kept (with weights 0).
+
+        Returns
+        -------
+        small : MLP
+            With the activation and dtype of this one, which is left as it is.
+        inputs : (small.sizes[0],) array of int
+            The columns of X that `small` takes: small.forward(X[:, inputs]) equals
+            self.forward(X) to rounding.
+
+        Examples
+        --------
+        >>> net = MLP((3, 2, 1))
+        >>> net.params = np.ones(net.n_params)
+        >>> net.weights[0][:, 0] = 0  # the first unit sees nothing, and says relu(1)
+        >>> net.weights[0][1] = 0  # the second input is not used
+        >>> small, inputs = net.compact()
+        >>> small, inputs.tolist(), small.biases[1].item()
+        (MLP((2, 1, 1), activation='relu', dtype='float64'), [0, 2], 2.0)
+        """
+        net = self.copy()
+        W, b = net.weights, net.biases
+        activate = ACTIVATIONS[self.activation].forward
+        for layer in range(1, len(W)):
+            constant = ~W[layer - 1].any(axis=0)
+            b[layer] += activate(b[layer - 1][constant]) @ W[layer][constant]
+            W[layer][constant] = 0
+        for layer in range(len(W) - 1, 0, -1):
+            W[layer - 1][:, ~W[layer].any(axis=1)] = 0
+        kept = [np.flatnonzero(out_of.any(axis=1)) for out_of in W]
+        kept = [units if units.size else np.zeros(1, units.dtype) for units in kept]
+        kept.append(np.arange(self.sizes[-1]))
+        small = MLP([len(units) for units in kept], self.activation, self.dtype.name)
+        for layer, (W_small, b_small) in enumerate(zip(small.weights, small.biases, strict=True)):
+            W_small[...] = W[layer][np.ix_(kept[layer], kept[layer + 1])]
+            b_small[...] = b[layer][kept[layer + 1]]
+        return small, kept[0]
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write architecture and parameters to an NPZ file at just this path.
 

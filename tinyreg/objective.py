@@ -9,6 +9,7 @@ samples. Biases are not penalised unless a penalty for them is given.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +54,36 @@ class Data(NamedTuple):
         )
 
 
+@dataclass(frozen=True)
+class OfMatrix:
+    """A penalty of a matrix, for those who hold the matrix as a block of the flat vector."""
+
+    penalty: Penalty
+    shape: tuple[int, ...]
+
+    @property
+    def smooth(self) -> bool:
+        """As the penalty says."""
+        return self.penalty.smooth
+
+    def value(self, w: Array) -> float:
+        """R(W)."""
+        return self.penalty.value(w.reshape(self.shape))
+
+    def subgradient(self, w: Array) -> Array:
+        """The subgradient at W, flat."""
+        return self.penalty.subgradient(w.reshape(self.shape)).reshape(-1)
+
+    def prox(self, w: Array, step: float | Array) -> Array:
+        """The prox of W, flat."""
+        step = step.reshape(self.shape) if isinstance(step, np.ndarray) and step.ndim else step
+        return self.penalty.prox(w.reshape(self.shape), step).reshape(-1)
+
+    def residual(self, w: Array, g: Array) -> Array:
+        """The residual at W, flat."""
+        return self.penalty.residual(w.reshape(self.shape), g.reshape(self.shape)).reshape(-1)
+
+
 class Objective:
     """F = L + R for one network, loss and penalty.
 
@@ -62,9 +93,10 @@ class Objective:
     loss : Loss
         `SoftmaxCrossEntropy()`, `SigmoidCrossEntropy()` or `SquaredError()`.
     penalty : Penalty, sequence of (Penalty or None), or None
-        Of all weights, or one for each layer.
+        Of all weights, or one for each layer. One that is not elementwise (`GroupLasso`) is
+        applied to the weight matrix of each layer.
     bias_penalty : Penalty, optional
-        Of all biases.
+        Of all biases; it must be elementwise.
 
     Notes
     -----
@@ -107,26 +139,42 @@ class Objective:
         self.bias_penalty = bias_penalty
         #: Blocks of the parameter vector, each with the penalty of the numbers in it.
         self.penalised: list[tuple[slice, Penalty]] = []
+        _check_penalty("bias_penalty", bias_penalty)
+        if not _elementwise(bias_penalty):
+            raise TypeError(
+                f"bias_penalty must act on each number alone, as biases are no matrix; got "
+                f"{describe(bias_penalty)}"
+            )
         if isinstance(penalty, Sequence):
             if len(penalty) != len(net.sizes) - 1:
                 raise ValueError(
                     f"penalty must have one entry for each of the {len(net.sizes) - 1} layers, "
                     f"got {len(penalty)}"
                 )
-            start = 0
-            for layer, (W, R) in enumerate(zip(net.weights, penalty, strict=True)):
-                self._penalise(f"penalty[{layer}]", start, start + W.size, R)
-                start += W.size
+            for layer, R in enumerate(penalty):
+                _check_penalty(f"penalty[{layer}]", R)
+            self._penalise_layers(penalty)
         else:
-            self._penalise("penalty", 0, net.n_weights, penalty)
-        self._penalise("bias_penalty", net.n_weights, net.n_params, bias_penalty)
+            _check_penalty("penalty", penalty)
+            if _elementwise(penalty):
+                self._penalise(0, net.n_weights, penalty)
+            else:
+                self._penalise_layers([penalty] * (len(net.sizes) - 1))
+        self._penalise(net.n_weights, net.n_params, bias_penalty)
 
-    def _penalise(self, name: str, start: int, stop: int, penalty: Penalty | None) -> None:
+    def _penalise_layers(self, penalties: Sequence[Penalty | None]) -> None:
+        start = 0
+        for W, R in zip(self.net.weights, penalties, strict=True):
+            stop = start + W.size
+            if R is None or _elementwise(R):
+                self._penalise(start, stop, R)
+            else:
+                self.penalised.append((slice(start, stop), OfMatrix(R, W.shape)))
+            start = stop
+
+    def _penalise(self, start: int, stop: int, penalty: Penalty | None) -> None:
         if penalty is None:
             return
-        wanted = ("value", "subgradient", "prox", "residual", "smooth")
-        if isinstance(penalty, type) or not all(hasattr(penalty, method) for method in wanted):
-            raise TypeError(f"{name} must be a penalty such as L1(1e-3), got {describe(penalty)}")
         for block in range(start, stop, BLOCK):
             self.penalised.append((slice(block, min(block + BLOCK, stop)), penalty))
 
@@ -190,7 +238,9 @@ class Objective:
 
         The gradient at θ + ihv is ∇F + ih ∇²F v + O(h²), so its imaginary part over h is the
         product, exact to rounding for h = 1e-30. |w| has second derivative 0 wherever it has one,
-        so only L and the smooth part of the penalty contribute.
+        so only L and the smooth part of the penalty contribute. A group's norm does curve away
+        from 0, by λ√|g| (I − w wᵀ/‖w‖²)/‖w‖, and that is part of the product; a group at 0, where
+        there is no second derivative, contributes 0.
 
         Parameters
         ----------
@@ -329,3 +379,15 @@ class Objective:
         for block, R in self.penalised:
             residual[block] = R.residual(params[block], data_gradient[block])
         return residual
+
+
+def _check_penalty(name: str, penalty: object) -> None:
+    wanted = ("value", "subgradient", "prox", "residual", "smooth")
+    if penalty is not None and (
+        isinstance(penalty, type) or not all(hasattr(penalty, method) for method in wanted)
+    ):
+        raise TypeError(f"{name} must be a penalty such as L1(1e-3), got {describe(penalty)}")
+
+
+def _elementwise(penalty: Penalty | None) -> bool:
+    return getattr(penalty, "elementwise", True)

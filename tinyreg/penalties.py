@@ -28,18 +28,22 @@ Source for all three: Parikh and Boyd, Proximal Algorithms (2014), sections 1.1,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
 
-from tinyreg.errors import Array, check_number, describe
+from tinyreg.errors import Array, check_integer, check_number, describe
+
+NEWTON_STEPS = 50  # never needed: about five are
 
 
 class Penalty(Protocol):
     """What a penalty offers; write a class with these five and it can be used everywhere.
 
-    It is handed the network's weights in blocks, and so must act on each number alone.
+    It is handed the network's weights in flat blocks, and so must act on each number alone. One
+    that does not says `elementwise = False`, and is handed each layer's (n_in, n_out) matrix.
     """
 
     @property
@@ -106,8 +110,17 @@ def _sign(w: Array) -> Array:
     return np.sign(w.real)
 
 
+class _Sum:
+    """R + Q for the penalties below; see `add`."""
+
+    elementwise: ClassVar[bool] = True
+
+    def __add__(self, other: object) -> L1 | L2 | ElasticNet | GroupLasso:
+        return add(self, other)
+
+
 @dataclass(frozen=True)
-class L2:
+class L2(_Sum):
     """R(w) = λ Σ w², also called ridge or (with plain SGD only) weight decay.
 
     The gradient is 2λw: mind the 2, which libraries that write ½λΣw² do not have.
@@ -149,7 +162,7 @@ class L2:
 
 
 @dataclass(frozen=True)
-class L1:
+class L1(_Sum):
     """R(w) = λ Σ |w|, the lasso's penalty: the one that makes weights exactly zero.
 
     Parameters
@@ -192,7 +205,7 @@ class L1:
 
 
 @dataclass(frozen=True)
-class ElasticNet:
+class ElasticNet(_Sum):
     """R(w) = l1 Σ |w| + l2 Σ w² (Zou and Hastie 2005): zeros, and shrinkage of what remains.
 
     Parameters
@@ -236,3 +249,241 @@ class ElasticNet:
     def residual(self, w: Array, g: Array) -> Array:
         """As for L1, with the smooth part 2 l2 w added to g."""
         return L1(self.l1).residual(w, g + 2 * self.l2 * w)
+
+
+def _norms(rows: Array) -> Array:
+    """‖w_g‖ = √Σw² of each row, as a column; complex for complex rows, and 0 at Re w = 0.
+
+    Each row is divided by its largest number first, so that no square leaves the range of floats.
+    """
+    largest = np.abs(rows.real).max(axis=1, keepdims=True)
+    scale = np.where((largest > 0) & (largest < np.inf), largest, 1)
+    scaled = rows / scale
+    root = np.sqrt(np.sum(scaled * scaled, axis=1, keepdims=True))
+    return np.where(largest == 0, 0, scale * root)
+
+
+def block_soft_threshold(rows: Array, threshold: float) -> Array:
+    """Move each row towards 0 by `threshold`, and no further: the prox of threshold·‖w_g‖₂.
+
+    Where u ≠ 0, τ u/‖u‖ + u − w = 0: u points where w does and ‖u‖ = ‖w‖ − τ, so that
+    u = w (1 − τ/‖w‖). At u = 0 the condition is w ∈ τ·(the unit ball), that is ‖w‖ ≤ τ.
+
+    Examples
+    --------
+    >>> block_soft_threshold(np.array([[3.0, 4.0], [0.3, 0.4]]), 1.0)
+    array([[2.4, 3.2],
+           [0. , 0. ]])
+    """
+    norms = _norms(rows)
+    # "not <=" and never ">": the norm of a row with NaN is NaN, and the row shall stay so.
+    return np.where(norms <= threshold, 0, rows * (1 - threshold / np.where(norms, norms, 1)))
+
+
+def scaled_block_threshold(rows: Array, thresholds: Array) -> Array:
+    """argmin_u ‖u‖₂ + Σ_j (u_j − w_j)²/(2 c_j) for each row: one threshold for each number.
+
+    Derivation. u = 0 just when the slopes w_j/c_j lie in the unit ball, ‖w/c‖ ≤ 1. Otherwise,
+    with ν = ‖u‖ > 0, the condition u_j/ν + (u_j − w_j)/c_j = 0 gives
+
+        u_j = w_j/(1 + c_j/ν) = ν r_j,    r_j = w_j/(ν + c_j),    and ‖u‖ = ν says ‖r(ν)‖ = 1.
+
+    ‖r‖ falls as ν grows, so that there is one root. 1/‖r(ν)‖ is concave, and nearly straight (it
+    is straight for equal c_j): Newton's method on 1/‖r‖ − 1,
+
+        ν ← ν + (‖r‖ − 1) ‖r‖² / Σ_j r_j²/(ν + c_j),
+
+    goes up to the root from any start below it, and never past it. Two bounds from below are
+    ‖w‖ − max c_j and max_j(|w_j| − c_j), as no |r_j| exceeds 1 at the root. This is the secular
+    equation of the trust-region subproblem (Moré and Sorensen, SIAM J. Sci. Stat. Comput. 4,
+    1983).
+
+    Examples
+    --------
+    >>> w = np.array([[3.0, 4.0], [0.3, 0.4]])
+    >>> scaled_block_threshold(w, np.ones((2, 2))).round(12)
+    array([[2.4, 3.2],
+           [0. , 0. ]])
+    """
+
+    out = np.zeros_like(rows)
+    with np.errstate(over="ignore", divide="ignore"):  # c may be 0, and tiny beside w or huge
+        slopes = np.divide(rows, thresholds, out=np.zeros_like(rows), where=rows != 0)
+        alive = ~(_norms(slopes) <= 1)[:, 0]
+        if not alive.any():
+            return out
+        scale = np.abs(rows[alive]).max(axis=1, keepdims=True)
+        w, c = rows[alive] / scale, thresholds[alive] / scale
+    c_max = c.max(axis=1, keepdims=True)
+    below = np.maximum((np.abs(w) - c).max(axis=1, keepdims=True), 0)
+    c = np.where(w == 0, c_max, c)  # it does not matter there, and now ν + c > 0 everywhere
+    nu = np.maximum(_norms(w) - c_max, below)
+    for _ in range(NEWTON_STEPS):
+        inverse = 1 / (nu + c)
+        terms = np.square(w * inverse)
+        square = terms.sum(axis=1, keepdims=True)
+        excess = np.sqrt(square) - 1
+        if not np.any(excess > 8 * np.finfo(w.dtype).eps):
+            break
+        nu = np.maximum(nu + excess * square / (terms * inverse).sum(axis=1, keepdims=True), below)
+    out[alive] = scale * nu * (w * inverse) + 0.0  # which makes −0.0 a +0.0
+    return out
+
+
+@dataclass(frozen=True)
+class GroupLasso(_Sum):
+    """R(W) = λ Σ_g √|g| ‖w_g‖₂ (+ l1 Σ|w| + l2 Σw²): whole groups of weights become zero.
+
+    The groups g are the rows or the columns of a weight matrix W of shape (n_in, n_out), and |g|
+    is the number of weights in one (Yuan and Lin 2006; for networks Scardapane et al. 2017). The
+    norm pulls at a group with one slope, λ√|g|, in whatever direction the group lies; so all of
+    it goes to 0 together, as a single weight does under |w|. With l1 > 0 it is the sparse group
+    lasso (Simon et al. 2013): zeros inside the groups that stay as well.
+
+    Parameters
+    ----------
+    lam : float
+        λ ≥ 0.
+    axis : 0 or 1
+        The axis along which each norm runs, as in numpy.linalg.norm. 1: each row is a group, an
+        input or hidden unit with all its outgoing weights. 0: each column is a group, a unit or
+        output with all its incoming weights.
+    l1, l2 : float
+        As in `ElasticNet`, each ≥ 0. `GroupLasso(lam, axis) + L1(l1)` says the same.
+
+    Notes
+    -----
+    It is a penalty of a matrix: every method wants w with two dimensions.
+
+    Examples
+    --------
+    >>> R = GroupLasso(1.0, axis=1)
+    >>> W = np.array([[3.0, 4.0], [0.3, 0.4]])
+    >>> round(R.value(W) / math.sqrt(2), 12)  # ‖(3, 4)‖ + ‖(0.3, 0.4)‖
+    5.5
+    >>> R.prox(W, 1.0).round(4)
+    array([[2.1515, 2.8686],
+           [0.    , 0.    ]])
+    """
+
+    lam: float
+    axis: int
+    l1: float = 0.0
+    l2: float = 0.0
+    smooth: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if check_integer("axis", self.axis, least=0) > 1:
+            raise ValueError(f"axis must be 0 (columns) or 1 (rows), got {self.axis!r}")
+        for name in ("lam", "l1", "l2"):
+            object.__setattr__(self, name, check_number(name, getattr(self, name), least=0))
+
+    def _groups(self, w: Array) -> Array:
+        """w with a group in each row; of the result, w's own layout again."""
+        return w if self.axis == 1 else w.T
+
+    def _weight(self, w: Array) -> float:
+        """λ√|g|, after a check of w."""
+        if np.ndim(w) != 2:
+            raise ValueError(
+                f"w must be a weight matrix with two dimensions for {self!r}, got shape "
+                f"{np.shape(w)}"
+            )
+        return self.lam * math.sqrt(w.shape[self.axis])
+
+    @property
+    def _rest(self) -> ElasticNet:
+        return ElasticNet(self.l1, self.l2)
+
+    def value(self, w: Array) -> float:
+        """λ Σ √|g| ‖w_g‖ + l1 Σ |w| + l2 Σ w²."""
+        weight = self._weight(w)
+        return (weight * np.sum(_norms(self._groups(w)))).item() + self._rest.value(w)
+
+    def subgradient(self, w: Array) -> Array:
+        """λ √|g| w_g/‖w_g‖, 0 for a group at 0; plus l1 sign(w) + 2 l2 w."""
+        return self._pull(w) + self._rest.subgradient(w)
+
+    def _pull(self, w: Array) -> Array:
+        weight, rows = self._weight(w), self._groups(w)
+        norms = _norms(rows)
+        pull = np.where(norms == 0, 0, weight * (rows / np.where(norms == 0, 1, norms)))
+        return self._groups(pull)
+
+    def prox(self, w: Array, step: float | Array) -> Array:
+        """Soft threshold at t·l1, divide by 1 + 2t·l2, then shrink the groups.
+
+        Write κ = λ√|g|, ν = ‖u_g‖. Where ν > 0, the condition for number j of a group is
+
+            κ u_j/ν + l1 s_j + 2 l2 u_j + (u_j − w_j)/t_j = 0,    s_j ∈ ∂|u_j|.
+
+        As in `ElasticNet` this is u_j (1 + 2 t_j l2 + t_j κ/ν) = S_{t_j l1}(w_j). Divided by
+        1 + 2 t_j l2, it is the condition of the group's norm alone,
+
+            u_j (1 + t'_j κ/ν) = w'_j,    w' = S_{t l1}(w)/(1 + 2t l2),    t' = t/(1 + 2t l2).
+
+        u_g = 0 wants w/t in the sum of κ·ball and l1·box, that is ‖S_l1(w/t)‖ ≤ κ; and as
+        S_l1(w/t) = w'/t', this too is the norm's own condition. What is left is
+        `block_soft_threshold` for one step, `scaled_block_threshold` for one per number.
+        """
+        weight, t = self._weight(w), _check_step(step, w)
+        divisor = 1 + 2 * t * self.l2
+        rows = self._groups(soft_threshold(w, t * self.l1) / divisor)
+        thresholds = weight * (t / divisor)
+        if isinstance(thresholds, float):
+            return self._groups(block_soft_threshold(rows, thresholds))
+        return self._groups(scaled_block_threshold(rows, self._groups(thresholds)))
+
+    def residual(self, w: Array, g: Array) -> Array:
+        """The distance of −g to ∂R(w), coordinate by coordinate.
+
+        In a group that is not 0 the norm has a gradient, and the rest is as for `ElasticNet`. In
+        a group at 0, ∂R is κ·ball + l1·box. The point of the box nearest to −g leaves S_l1(−g),
+        the point of the ball nearest to that leaves its block soft threshold at κ; and what
+        both leave is the vector from ∂R to −g.
+        """
+        weight, rows = self._weight(w), self._groups(w)
+        at_zero = block_soft_threshold(self._groups(soft_threshold(g, self.l1)), weight)
+        elsewhere = self._rest.residual(w, g + self._pull(w))
+        dead = ~rows.any(axis=1, keepdims=True)
+        return self._groups(np.where(dead, np.abs(at_zero), self._groups(elsewhere)))
+
+
+def add(a: object, b: object) -> L1 | L2 | ElasticNet | GroupLasso:
+    """a + b as one penalty, where the prox of the sum is known.
+
+    The prox of a sum is in general no composition of the two proxes. It is one for the sums that
+    `ElasticNet` and `GroupLasso` stand for; two ways of grouping overlap, and are refused.
+
+    Examples
+    --------
+    >>> L1(1.0) + L2(0.5)
+    ElasticNet(l1=1.0, l2=0.5)
+    >>> GroupLasso(1.0, axis=1) + L1(0.25)
+    GroupLasso(lam=1.0, axis=1, l1=0.25, l2=0.0)
+    """
+    lam = l1 = l2 = 0.0
+    axes = set()
+    for R in (a, b):
+        # The type itself: of a subclass, which may have a prox of its own, nothing is known.
+        if type(R) is L1:
+            l1 += R.lam
+        elif type(R) is L2:
+            l2 += R.lam
+        elif type(R) is ElasticNet or type(R) is GroupLasso:
+            l1, l2 = l1 + R.l1, l2 + R.l2
+        if type(R) is GroupLasso:
+            lam += R.lam
+            axes.add(R.axis)
+    kinds = {type(a), type(b)}
+    if not kinds <= {L1, L2, ElasticNet, GroupLasso} or len(axes) > 1:
+        raise TypeError(
+            f"a + b must be of L1, L2, ElasticNet and GroupLasso of one axis, as the prox of "
+            f"other sums is not known; got {describe(a)} + {describe(b)}"
+        )
+    if axes:
+        return GroupLasso(lam, axes.pop(), l1, l2)
+    if len(kinds) == 1 and ElasticNet not in kinds:
+        return L1(l1) if L1 in kinds else L2(l2)
+    return ElasticNet(l1, l2)

@@ -322,7 +322,8 @@ def _split(objective: Objective) -> tuple[Array, Array]:
             l1[block], l2[block] = R.l1, R.l2
         elif not R.smooth:
             raise ValueError(
-                f"solver 'lbfgs' takes smooth penalties, L1 and ElasticNet, got {R!r}; "
+                f"solver 'lbfgs' takes smooth penalties, L1 and ElasticNet, got "
+                f"{getattr(R, 'penalty', R)!r}; "
                 f"'ista' and 'fista' take any"
             )
     return l1, l2
