@@ -210,9 +210,9 @@ def test_float32_and_progress(tmp_path):
     seen = []
     result = tr.compare(
         *digits(), hidden=(8,), epochs=2, seeds=[3], dtype="float32", activation="tanh",
-        methods=["proximal"], progress=lambda *what: seen.append(what),
+        methods=["proximal"], progress=seen.append,
     )  # fmt: skip
-    assert seen == [("proximal", 3, 1), ("proximal", 3, 2)]
+    assert seen == ["seed 3, proximal: epoch 1 of 2", "seed 3, proximal: epoch 2 of 2"]
     assert result.networks["proximal"].params.dtype == np.float32
     assert list(result.networks) == ["proximal"]
     numpy_settings = tr.compare(

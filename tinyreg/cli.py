@@ -1,4 +1,4 @@
-"""The command line: `tinyreg compare`.
+"""The command line: `tinyreg compare` and `tinyreg path`.
 
 Results go to standard output, progress and errors to standard error. The exit status is 0, or 2
 where an argument or a file is not as it should be (one line, no traceback).
@@ -13,21 +13,24 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
 
 import tinyreg
 from tinyreg.comparison import COMPARED, TASKS, Comparison, compare
 from tinyreg.datasets import load_digits, load_table, standardise, train_test_split
-from tinyreg.errors import Array, DivergenceError
+from tinyreg.errors import Array, DivergenceError, check_integer
 from tinyreg.layers import ACTIVATIONS
+from tinyreg.losses import SoftmaxCrossEntropy, SquaredError
 from tinyreg.optimizers import SGD, Adam, Optimizer
+from tinyreg.path import LambdaPath, path
 from tinyreg.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
-
-EXAMPLE = """example:
-  tinyreg compare --lam 3e-3 --methods subgradient,proximal,naive --out comparison
-"""
+from tinyreg.training import METHODS
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"tinyreg {tinyreg.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_compare(commands)
+    _add_path(commands)
     arguments = parser.parse_args(argv)
     try:
         status = int(arguments.run(arguments))
@@ -75,82 +79,196 @@ def _discard_output() -> None:
 
 
 def _add_compare(commands: argparse._SubParsersAction[Parser]) -> None:
-    parser = commands.add_parser(
+    add = _command(
+        commands,
         "compare",
-        help="train with no penalty, by subgradient and by prox, and hold the results side by side",
-        description="Train the same network from the same start on the same batches by several "
-        "methods, and report objective, scores, zeros and stationarity of each.",
-        epilog=EXAMPLE,
+        run_compare,
+        "train with no penalty, by subgradient and by prox, and hold the results side by side",
+        "Train the same network from the same start on the same batches by several methods, and "
+        "report objective, scores, zeros and stationarity of each.",
+        "tinyreg compare --lam 3e-3 --methods subgradient,proximal,naive --out comparison",
+    )
+    _add_data_options(add)
+    _add_network_options(add)
+    add("--lam", type=float, default=1e-3, help="λ (elasticnet: of both parts; default 1e-3)")
+    names = ",".join(COMPARED)
+    add("--methods", default="none,subgradient,proximal", metavar="NAME,...", help=f"of {names}")
+    _add_training_options(add)
+    add("--epochs", type=int, default=60, help="default 60")
+    add(
+        "--convergence",
+        type=int,
+        default=200,
+        metavar="STEPS",
+        help="also run the full-batch solvers for so many steps (default 200; 0 for not)",
+    )
+    _add_output_options(add, "comparison")
+
+
+def _add_path(commands: argparse._SubParsersAction[Parser]) -> None:
+    add = _command(
+        commands,
+        "path",
+        run_path,
+        "walk up λ from dense to sparse: what does a zero cost?",
+        "Train along an ascending list of λ, each from where the last one ended, and report score "
+        "against sparsity for each method.",
+        "tinyreg path --lams 1e-4:1e-1:13 --seeds 0,1,2,3 --workers 2 --out path",
+    )
+    _add_data_options(add)
+    add("--validation-share", type=float, default=0.2, help="of the training part (default 0.2)")
+    _add_network_options(add)
+    add(
+        "--lams",
+        default="1e-5:1e-1:17",
+        metavar="LOW:HIGH:N",
+        help="N values from LOW to HIGH, or a list with commas (default 1e-5:1e-1:17)",
+    )
+    names = ",".join(METHODS)
+    add("--methods", default="subgradient,proximal", metavar="NAME,...", help=f"of {names}")
+    _add_training_options(add)
+    add("--first-epochs", type=int, default=40, help="at the first λ (default 40)")
+    add("--epochs", type=int, default=20, help="at each later λ (default 20)")
+    add("--workers", type=int, default=1, help="processes to spread the walks over (default 1)")
+    _add_output_options(add, "path")
+
+
+Add: TypeAlias = Callable[..., argparse.Action]
+
+
+def _command(
+    commands: argparse._SubParsersAction[Parser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    summary: str,
+    description: str,
+    example: str,
+) -> Add:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"example:\n  {example}\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=run_compare)
-    add = parser.add_argument
+    parser.set_defaults(run=run)
+    return parser.add_argument
+
+
+def _add_data_options(add: Add) -> None:
     add("--data", default="digits", metavar="FILE", help="digits (default), FILE.csv or FILE.npz")
     add("--target", metavar="COLUMN", help="column (CSV; default: the last) or array (NPZ; y)")
-    add("--test-share", type=float, default=0.2, help="share of samples held back (default 0.2)")
     add("--task", choices=TASKS, help="default: regression for fractional targets")
+    add("--test-share", type=float, default=0.2, help="share of samples held back (default 0.2)")
+
+
+def _add_network_options(add: Add) -> None:
     add("--hidden", default="64", metavar="N,...", help="hidden units (default 64; 0 for none)")
-    add(
-        "--activation",
-        choices=ACTIVATIONS,
-        default="relu",
-        metavar="NAME",
-        help=", ".join(ACTIVATIONS),
-    )
+    names = ", ".join(ACTIVATIONS)
+    add("--activation", choices=ACTIVATIONS, default="relu", metavar="NAME", help=names)
+    add("--dtype", choices=("float64", "float32"), default="float64", help="default float64")
     add(
         "--penalty",
         choices=("l1", "l2", "elasticnet", "grouplasso"),
         default="l1",
         help="default l1; in grouplasso each input or unit with its outgoing weights is a group",
     )
-    add("--lam", type=float, default=1e-3, help="λ (elasticnet: of both parts; default 1e-3)")
-    add(
-        "--methods",
-        default="none,subgradient,proximal",
-        metavar="NAME,...",
-        help=f"of {','.join(COMPARED)} (default: the first three)",
-    )
+
+
+def _add_training_options(add: Add) -> None:
     add("--optimizer", choices=("adam", "sgd"), default="adam", help="default adam")
     add("--lr", type=float, help="learning rate (default: 1e-3 for adam, 0.1 for sgd)")
-    add("--epochs", type=int, default=60, help="default 60")
     add("--batch-size", type=int, default=32, help="default 32")
     add("--seeds", default="0,1,2", metavar="N,...", help="one run each (default 0,1,2)")
-    add("--dtype", choices=("float64", "float32"), default="float64", help="default float64")
-    add("--out", metavar="DIR", help="write comparison.json and comparison.png there")
+
+
+def _add_output_options(add: Add, name: str) -> None:
+    add("--out", metavar="DIR", help=f"write {name}.json and {name}.png there")
     add("--json", action="store_true", help="print the JSON in place of the table")
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
     """`tinyreg compare`."""
-    settings = {
-        "penalty": _penalty(arguments.penalty, arguments.lam),
+    out = _folder(arguments.out)
+    X, y, task = _load(arguments)
+    parts = train_test_split(X, y, arguments.test_share)
+    comparison = compare(
+        *_standardised(arguments, task, *parts),
+        task=task,
+        penalty=_penalty(arguments.penalty, arguments.lam),
+        methods=arguments.methods.split(","),
+        epochs=arguments.epochs,
+        convergence=arguments.convergence,
+        progress=_progress(),
+        **_shared_settings(arguments),
+    )
+    comparison.settings |= _data_settings(arguments)
+    _finish(arguments, comparison, out, "comparison", _image_shape(arguments))
+    return 0
+
+
+def run_path(arguments: argparse.Namespace) -> int:
+    """`tinyreg path`."""
+    out = _folder(arguments.out)
+    X, y, task = _load(arguments)
+    X, y, X_test, y_test = train_test_split(X, y, arguments.test_share)
+    X, y, X_val, y_val = train_test_split(X, y, arguments.validation_share, seed=1)
+    workers = check_integer("--workers", arguments.workers, least=1)
+    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as executor:
+        result = path(
+            *_standardised(arguments, task, X, y, X_val, y_val, X_test, y_test),
+            lams=_lams(arguments.lams),
+            loss=SquaredError() if task == "regression" else SoftmaxCrossEntropy(),
+            penalty=_penalty(arguments.penalty, 1.0),
+            methods=arguments.methods.split(","),
+            first_epochs=arguments.first_epochs,
+            epochs=arguments.epochs,
+            executor=executor,
+            progress=_progress(),
+            **_shared_settings(arguments),
+        )
+    result.settings |= _data_settings(arguments)
+    _finish(arguments, result, out, "path")
+    return 1 if result.failures else 0
+
+
+def _shared_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
         "optimizer": _optimizer(arguments.optimizer, arguments.lr),
         "hidden": [] if arguments.hidden == "0" else _integers("--hidden", arguments.hidden),
         "seeds": _integers("--seeds", arguments.seeds),
-        "methods": arguments.methods.split(","),
         "activation": arguments.activation,
-        "epochs": arguments.epochs,
         "batch_size": arguments.batch_size,
         "dtype": arguments.dtype,
     }
-    out = None if arguments.out is None else Path(arguments.out)
-    X, y, task = _load(arguments)
-    parts = train_test_split(X, y, arguments.test_share)
-    if arguments.data != "digits":
-        parts = _standardise(*parts, task)
-    if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise ValueError(f"--out must be a folder, got {arguments.out!r}: {e.strerror}") from e
 
-    comparison = compare(*parts, task=task, progress=_progress(arguments.epochs), **settings)
-    comparison.settings["data"] = arguments.data
-    comparison.settings["standardised"] = arguments.data != "digits"
-    if out is not None:
-        _write(comparison, out, (8, 8) if arguments.data == "digits" else None)
-    print(json.dumps(comparison.to_dict()) if arguments.json else comparison)
-    return 0
+
+def _data_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"data": arguments.data, "standardised": arguments.data != "digits"}
+
+
+def _image_shape(arguments: argparse.Namespace) -> tuple[int, int] | None:
+    return (8, 8) if arguments.data == "digits" else None
+
+
+def _folder(name: str | None) -> Path | None:
+    if name is None:
+        return None
+    try:
+        Path(name).mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ValueError(f"--out must be a folder, got {name!r}: {e.strerror}") from e
+    return Path(name)
+
+
+def _lams(text: str) -> list[float]:
+    try:
+        if ":" in text:
+            low, high, number = text.split(":")
+            return [float(lam) for lam in np.geomspace(float(low), float(high), int(number))]
+        return [float(lam) for lam in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--lams must be LOW:HIGH:N or numbers, got {text!r}") from None
 
 
 def _penalty(name: str, lam: float) -> Penalty:
@@ -187,35 +305,39 @@ def _load(arguments: argparse.Namespace) -> tuple[Array, Array, str]:
     return X, y, task
 
 
-def _standardise(
-    X: Array, y: Array, X_test: Array, y_test: Array, task: str
-) -> tuple[Array, Array, Array, Array]:
-    """A table's columns come in any unit; so does a target to regress on."""
-    X, X_test = standardise(X, X_test)
+def _standardised(arguments: argparse.Namespace, task: str, *parts: Array) -> list[Array]:
+    """X, y, X_other, y_other, …: a table's columns come in any unit, a target to regress on too."""
+    if arguments.data == "digits":
+        return list(parts)
+    features, targets = standardise(*parts[::2]), parts[1::2]
     if task == "regression":
-        y, y_test = standardise(y, y_test)
-    return X, y, X_test, y_test
+        targets = standardise(*targets)
+    return [array for pair in zip(features, targets, strict=True) for array in pair]
 
 
-def _progress(epochs: int) -> Callable[[str, int, int], None] | None:
+def _progress() -> Callable[[str], None] | None:
     """A line on standard error that is written over; nothing where that is no terminal."""
     if not sys.stderr.isatty():
         return None
-
-    def show(method: str, seed: int, epoch: int) -> None:
-        text = f"\rseed {seed}  {method:<12} epoch {epoch} of {epochs} "
-        print(text, end="\r\033[K" if epoch == epochs else "", file=sys.stderr, flush=True)
-
-    return show
+    return lambda text: print(f"\r\033[K{text}", end="\r", file=sys.stderr, flush=True)
 
 
-def _write(comparison: Comparison, out: Path, image_shape: tuple[int, int] | None) -> None:
-    comparison.to_json(out / "comparison.json")
-    if find_spec("matplotlib") is None:
-        print(
-            f"wrote {out / 'comparison.json'}; for the picture install tinyreg[plot]",
-            file=sys.stderr,
-        )
-        return
-    comparison.plot(out / "comparison.png", image_shape)
-    print(f"wrote {out / 'comparison.json'} and {out / 'comparison.png'}", file=sys.stderr)
+def _finish(
+    arguments: argparse.Namespace,
+    result: Comparison | LambdaPath,
+    out: Path | None,
+    name: str,
+    *plot_settings: Any,
+) -> None:
+    """Write the files, then print the result: a reader who hangs up early has them all the same."""
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    if out is not None:
+        result.to_json(out / f"{name}.json")
+        if find_spec("matplotlib") is None:
+            note = f"wrote {out / name}.json; for the picture install tinyreg[plot]"
+        else:
+            result.plot(out / f"{name}.png", *plot_settings)
+            note = f"wrote {out / name}.json and {out / name}.png"
+        print(note, file=sys.stderr)
+    print(json.dumps(result.to_dict()) if arguments.json else result)

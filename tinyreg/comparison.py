@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinyreg.convergence import Convergence, converge
 from tinyreg.errors import (
     Array,
     DivergenceError,
@@ -111,18 +112,24 @@ class Comparison:
     runs : list of Run
     networks : dict
         The trained network of each method for the first seed.
+    convergence : Convergence or None
+        The full-batch solvers on the same problem, if asked for.
     """
 
     settings: dict[str, Any]
     runs: list[Run]
     networks: dict[str, MLP]
+    convergence: Convergence | None = None
 
     def of(self, method: str, name: str) -> Array:
         """One measure of one method, an entry for each seed."""
         return np.array([getattr(run, name) for run in self.runs if run.method == method])
 
     def __str__(self) -> str:
-        return f"{self._title()}\n\n{self._table()}\n\n{self.verdict()}"
+        parts = [self._title(), self._table(), self.verdict()]
+        if self.convergence is not None:
+            parts.append(str(self.convergence))
+        return "\n\n".join(parts)
 
     def _title(self) -> str:
         s = self.settings
@@ -208,7 +215,10 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Settings and runs as plain numbers, lists and strings."""
-        return {"settings": self.settings, "runs": [dataclasses.asdict(run) for run in self.runs]}
+        content = {"settings": self.settings, "runs": [dataclasses.asdict(r) for r in self.runs]}
+        if self.convergence is not None:
+            content["convergence"] = self.convergence.to_dict()
+        return content
 
     def to_json(self, path: str | PathLike[str]) -> None:
         """Write `to_dict()` to a file."""
@@ -246,7 +256,8 @@ def compare(
     task: str | None = None,
     batch_size: int = 32,
     dtype: str = "float64",
-    progress: Callable[[str, int, int], None] | None = None,
+    convergence: int = 0,
+    progress: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Train the same network by several methods and hold the results side by side.
 
@@ -265,8 +276,11 @@ def compare(
         Of "none", "subgradient", "proximal", "decoupled", "naive"; see `fit`.
     task : "classification" or "regression", optional
         If left out: regression for floating-point y, else classification.
-    progress : function of (method, seed, epoch), optional
-        Called at the end of each epoch.
+    convergence : int
+        > 0: also run the full-batch solvers for so many steps, on the training data from the
+        first seed's weights (see `tinyreg.convergence`).
+    progress : function of a line of text, optional
+        Called at the end of each epoch, and for each solver.
 
     Returns
     -------
@@ -288,6 +302,7 @@ def compare(
             raise ValueError(f"{name} must be one or more, each once, got {tuple(sequence)}")
     epochs = check_integer("epochs", epochs, least=1)
     batch_size = check_integer("batch_size", batch_size, least=1)
+    check_integer("convergence", convergence, least=0)
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be a function, got {describe(progress)}")
     if task is None:
@@ -338,7 +353,11 @@ def compare(
         "python": platform.python_version(),
         "numpy": np.__version__,
     }
-    return Comparison(settings, runs, networks)
+    full_batch = None
+    if convergence:
+        start = MLP(sizes, activation, dtype, seeds[0])
+        full_batch = converge(Objective(start, loss, penalty), X, y, convergence, progress)
+    return Comparison(settings, runs, networks, full_batch)
 
 
 def _check_both(
@@ -359,7 +378,7 @@ def _run(
     train: Data,
     test: Data,
     settings: dict[str, Any],
-    progress: Callable[[str, int, int], None] | None,
+    progress: Callable[[str], None] | None,
 ) -> Run:
     """Train the objective's network by one method, and measure it."""
     net, seed = objective.net, settings["seed"]
@@ -369,7 +388,7 @@ def _run(
         # "none" trains on L alone, and is measured on F = L + R like the others.
         penalties.append(objective.penalty_value(net.params))
         if progress is not None:
-            progress(method, seed, epoch)
+            progress(f"seed {seed}, {method}: epoch {epoch} of {settings['epochs']}")
 
     began = time.perf_counter()
     try:

@@ -67,6 +67,11 @@ class Convergence:
     curves: list[Curve]
 
     @property
+    def rates(self) -> dict[str, float]:
+        """The power of 1/k in each solver's bound, where the theory has one."""
+        return RATES if self.convex else {}
+
+    @property
     def best(self) -> float:
         """F_best, the lowest objective that any solver has reached."""
         return min(min(curve.objective) for curve in self.curves)

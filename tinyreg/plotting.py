@@ -11,6 +11,7 @@ from tinyreg.errors import Array
 
 if TYPE_CHECKING:
     from tinyreg.comparison import Comparison
+    from tinyreg.convergence import Convergence
     from tinyreg.network import MLP
     from tinyreg.path import LambdaPath
 
@@ -48,9 +49,13 @@ def plot_comparison(
 
     methods = comparison.settings["methods"]
     heights = [3.6, 3.4, WIDTH / max(len(methods), 2) + 0.6]
+    if comparison.convergence is not None:
+        heights.append(3.8)
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
-    bands: Any = figure.subfigures(3, 1, height_ratios=heights)
-    top, middle, bottom = bands
+    bands: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+    top, middle, bottom = bands[:3]
+    if comparison.convergence is not None:
+        _draw_convergence(bands[3], comparison.convergence)
 
     score = "accuracy" if comparison.settings["task"] == "classification" else "R²"
     left, centre, right = top.subplots(1, 3)
@@ -129,6 +134,42 @@ def _draw_histogram(axes: Any, comparison: Comparison) -> None:
         f"Where the weights ended (seed {comparison.settings['seeds'][0]})", fontsize="medium"
     )
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.12, 1))
+
+
+def _draw_convergence(figure: Any, convergence: Convergence) -> None:
+    """F − F_best and stationarity, against steps and against seconds."""
+    first, *others = figure.subplots(1, 4)
+    axes_of = {
+        (first, "steps", "F − F_best"): "objective",
+        (others[0], "seconds", "F − F_best"): "objective",
+        (others[1], "steps", "stationarity residual"): "stationarity",
+        (others[2], "seconds", "stationarity residual"): "stationarity",
+    }
+    for (axes, along, title), name in axes_of.items():
+        for i, curve in enumerate(convergence.curves):
+            values = np.array(getattr(curve, name))
+            if name == "objective":
+                # Of a method that does not descend, the best so far; what is F_best itself has no
+                # place on a logarithmic axis.
+                values = np.minimum.accumulate(values) - convergence.best
+                values[values <= 0] = np.nan
+            x = np.arange(len(values)) if along == "steps" else np.array(curve.seconds)
+            axes.plot(x, values, color=f"C{i}", lw=1.5, label=curve.solver)
+            power = convergence.rates.get(curve.solver)
+            if power is not None and along == "steps" and name == "objective":
+                # The slope of the theory's bound, hung on the curve's first step.
+                k = np.arange(1, len(values))
+                axes.plot(k, values[1] * k**-power, color=f"C{i}", lw=1, ls=":", alpha=0.8)
+        axes.set_xscale("log" if along == "steps" else "linear")
+        axes.set_yscale("log")
+        axes.set_xlabel(along)
+        axes.set_title(title, fontsize="medium")
+        axes.grid(alpha=0.25)
+    first.legend(frameon=False, fontsize="x-small")
+    note = (
+        "dotted: O(1/√k), O(1/k), O(1/k²)" if convergence.convex else "not convex: no rate is known"
+    )
+    figure.suptitle(f"Full batch, from the first seed's weights ({note})", fontsize="medium")
 
 
 def _draw_first_layer(
