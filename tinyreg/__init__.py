@@ -1,12 +1,14 @@
 """tinyreg: a multilayer perceptron whose every gradient is written by hand, and checked."""
 
 from tinyreg.errors import DivergenceError, GradientCheckError
+from tinyreg.gradcheck import check_backward, check_gradient, check_gradients, check_penalty
 from tinyreg.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from tinyreg.network import MLP
 from tinyreg.objective import Objective
 from tinyreg.optimizers import SGD, Adam
 from tinyreg.penalties import L1, L2, ElasticNet
 from tinyreg.training import History, fit
+from tinyreg.verdicts import Report
 
 __version__ = "0.1.0"
 
@@ -21,8 +23,13 @@ __all__ = [
     "GradientCheckError",
     "History",
     "Objective",
+    "Report",
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
     "SquaredError",
+    "check_backward",
+    "check_gradient",
+    "check_gradients",
+    "check_penalty",
     "fit",
 ]

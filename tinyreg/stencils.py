@@ -43,6 +43,7 @@ SHRINK = 8.0  # from one rung of the ladder of steps to the next
 RUNGS = 7
 SMOOTH = 1e-5  # D⁺ − D⁻ below this share of the slopes is no kink
 AT_ONCE = 65_536  # numbers in a chunk of perturbed networks: its temporaries stay in the cache
+MEASURED = ("value", "error", "left", "right", "side_error", "reason")
 AGREE = 1e-5  # how closely an unextrapolated central difference has to confirm the complex step
 
 
@@ -80,13 +81,16 @@ class Measured:
 
     def put(self, where: object, part: Measured) -> None:
         """Write `part` to the coordinates `where`."""
-        for name in ("value", "error", "left", "right", "side_error", "reason"):
+        for name in MEASURED:
             getattr(self, name)[where] = getattr(part, name)
 
     def take(self, where: object) -> Measured:
         """The coordinates `where`."""
-        names = ("value", "error", "left", "right", "side_error", "reason")
-        return Measured(*(getattr(self, name)[where] for name in names))
+        return Measured(*(getattr(self, name)[where] for name in MEASURED))
+
+    def reshape(self, shape: tuple[int, ...]) -> Measured:
+        """The same in another shape."""
+        return Measured(*(getattr(self, name).reshape(shape) for name in MEASURED))
 
     def plus(self, other: Measured) -> Measured:
         """The derivative of the sum of two functions."""
@@ -515,9 +519,7 @@ class Perturbations:
         for layer, bound in enumerate(bounds):
             result, refuted = self._measure_layer(layer, 8 * bound.ravel(), noise)
             wrong.append(refuted)
-            for name in ("value", "error", "left", "right", "side_error", "reason"):
-                setattr(result, name, getattr(result, name).reshape(bound.shape))
-            results.append(result)
+            results.append(result.reshape(bound.shape))
         return results, np.array(wrong)
 
     def steps(self, layer: int) -> Array:

@@ -370,6 +370,6 @@ def _place(wrong: Array) -> str:
         return ""
     for axis, name in enumerate(("row", "column") if wrong.ndim == 2 else ()):
         lines = wrong.any(axis=1 - axis)
-        if lines.sum() == 1 and len(lines) > 1:
+        if lines.sum() == 1 and wrong.shape[axis] > 1:
             return f"{name} {int(np.argmax(lines))} only"
     return f"{count} of {wrong.size} coordinates"
