@@ -139,7 +139,7 @@ class Report:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}g}"
+    return "" if value is None else f"{value + 0.0:.{digits}g}"
 
 
 def _remarks(row: dict[str, Any]) -> list[str]:
