@@ -225,7 +225,9 @@ def check_backward(
         raise ValueError("backward returned no gradient of an array of floats")
     report = Report(f"backward of {name_of(forward)}", [], notes)
     for i, parts in found.items():
-        row, report.details[names[i]] = block_row(names[i], parts, rtol)
+        row, report.details[names[i]] = block_row(
+            names[i], parts, rtol, n_samples=len(out) if out.ndim else None
+        )
         report.rows.append(row)
     return report
 

@@ -148,7 +148,11 @@ def _fact(name: str, holds: bool, text: str) -> tuple[dict[str, Any], Coordinate
 def _keeps_nan(penalty: Penalty, w: Array, step: float) -> bool:
     sick = w.copy()
     sick.flat[0] = np.nan
-    return bool(np.isnan(to_numpy(penalty.prox(sick, step)).flat[0]))
+    try:
+        arrived = to_numpy(penalty.prox(sick, step))
+    except (ValueError, ArithmeticError):  # refused by name: that hides nothing
+        return True
+    return bool(np.isnan(arrived.flat[0]))
 
 
 def _is_separable(value: Callable[[Array], float], w: Array) -> bool:

@@ -241,8 +241,7 @@ def block_row(
         wrong = v == MISMATCH
         if wrong.any():
             text = diagnose(part, wrong, n_samples, terms)
-            label = f"{part.name}: " if len(parts) > 1 else ""
-            texts.append(f"{label}{text}" if text else "")
+            texts.append(f"{part.name}: {text}" if text and whole is not parts[0] else text)
     row = {
         "block": name,
         "shape": list(shape),
@@ -253,7 +252,7 @@ def block_row(
         "given": _plain(at.given[place]),
         "numeric": _plain(at.measured.value[place]),
         "part": at.name,
-        "diagnosis": "; ".join(text for text in texts if text),
+        "diagnosis": "; ".join(dict.fromkeys(text for text in texts if text)),
         "reason": _first(whole.measured.reason),
         "kinks": _kinks(whole, verdict, rtol),
         "zeros": None,
@@ -306,8 +305,11 @@ def diagnose(
     given, value = part.given, part.measured.value
     if not np.isfinite(given).all():
         return f"the given gradient is not finite at {np.count_nonzero(~np.isfinite(given))} places"
-    if not plain.any():
-        return ""
+    if not (wrong & plain).any():
+        return (
+            "wrong at kinks only: neither the slope of the branch that the forward pass takes nor "
+            "between D⁻ and D⁺"
+        )
     g, v = given[plain], value[plain]
     if not g.any():
         return "the given gradient is 0: the term is missing"
