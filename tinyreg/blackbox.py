@@ -110,7 +110,7 @@ def check_gradient(
         wide = np.array([np.vdot(wide, v) for v in vectors])
     measured, refuted = measure(value, point, method, rng, vectors, low)
     note_refuted(notes, refuted, wide.size)
-    row, details = block_row(name, [Part("f", wide, widened(measured, low / EPS))], rtol)
+    row, details = block_row(name, [Part("f", wide, widened(measured, low))], rtol)
     return Report(f"gradient of {name_of(f)}", [row], notes, {name: details})
 
 
@@ -219,7 +219,7 @@ def check_backward(
             measured, refuted = measure(f, inputs[i], method, rng, None, low)
             note_refuted(notes, refuted, given.size)
             wide = given.astype(np.float64)
-            part = Part(f"upstream {trial + 1}", wide, widened(measured, low / EPS))
+            part = Part(f"upstream {trial + 1}", wide, widened(measured, low))
             found.setdefault(i, []).append(part)
     if not found:
         raise ValueError("backward returned no gradient of an array of floats")
@@ -331,15 +331,17 @@ def precision_of(*values: Any) -> float:
     return max([float(np.finfo(kind).eps) for kind in kinds if kind.kind in "fc"], default=EPS)
 
 
-def widened(measured: Measured, factor: float) -> Measured:
-    """Errors for values that were computed in float32, say."""
-    if factor <= 1:
+def widened(measured: Measured, eps: float) -> Measured:
+    """Larger errors for a gradient that was computed in float32, say.
+
+    In proportion to the largest entry of the block: small entries are sums that cancelled.
+    """
+    if eps <= EPS:
         return measured
     wide = copy.copy(measured)
-    wide.error = measured.error + 16 * factor * EPS * np.abs(np.nan_to_num(measured.value))
-    wide.side_error = measured.side_error + 16 * factor * EPS * np.nan_to_num(
-        np.maximum(np.abs(measured.left), np.abs(measured.right))
-    )
+    slopes = np.array([measured.value, measured.left, measured.right])
+    more = 16 * eps * np.abs(np.nan_to_num(slopes)).max()
+    wide.error, wide.side_error = measured.error + more, measured.side_error + more
     return wide
 
 

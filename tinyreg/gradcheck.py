@@ -148,10 +148,10 @@ def check_gradients(
     elif penalty is not None:
         measured = data_part.plus(penalty)
 
-    tolerance = precision_of(given[-1]) / EPS
-    whole = Part("F", np.asarray(given[-1], np.float64), widened(measured, tolerance))
+    eps = precision_of(*given)
+    whole = Part("F", np.asarray(given[-1], np.float64), measured)
     parts = [whole]
-    if data_part is not None and penalty is not None and len(given) == 2:
+    if data_part is not None and penalty is not None and len(given) == 2 and eps == EPS:
         share = whole.given - given[0]
         rest = copy.copy(penalty)
         # F's gradient minus L's carries the rounding of both.
@@ -163,9 +163,9 @@ def check_gradients(
     for name, where in _blocks(net):
         row, report.details[name] = block_row(
             name,
-            [_cut(part, where) for part in parts],
+            [_cut(part, where, eps) for part in parts],
             rtol,
-            whole=_cut(whole, where),
+            whole=_cut(whole, where, eps),
             n_samples=len(data.X),
             terms=[(told, term[where]) for told, term in terms],
         )
@@ -199,8 +199,8 @@ def _blocks(net: MLP) -> list[tuple[str, Array]]:
     ]
 
 
-def _cut(part: Part, where: Array) -> Part:
-    return Part(part.name, part.given[where], part.measured.take(where))
+def _cut(part: Part, where: Array, eps: float) -> Part:
+    return Part(part.name, part.given[where], widened(part.measured.take(where), eps))
 
 
 def _given_gradients(

@@ -143,7 +143,7 @@ def along(phi: Callable[[float], float], phi0: float, steps: list[float], noise:
         The size of the errors in the values of φ.
     """
     seen: list[tuple[float, float, float]] = []  # D⁻, D⁺ and their rounding error
-    bad = ""
+    bad, size = "", 0.0  # size: the largest slope seen, to which a jump of the slope is compared
     for h in steps:
         values = [phi(h), phi(-h), phi(h / 2), phi(-h / 2)]
         if not np.isfinite(values).all():
@@ -155,14 +155,15 @@ def along(phi: Callable[[float], float], phi0: float, steps: list[float], noise:
         right = (4 * (up2 - phi0) - (up - phi0)) / h
         left = ((down - phi0) - 4 * (down2 - phi0)) / h
         rounding = 8 * noise / h
-        scale = max(abs(left), abs(right))
-        if rounding > 1e-2 * scale:
+        size = max(size, abs(left), abs(right), abs(up - phi0) / h, abs(down - phi0) / h)
+        if rounding > 1e-2 * size:
             if seen:
                 break
             # Nothing but noise: a slope of 0, up to the error.
-            return Line(value, abs(value - narrow) + rounding)
-        if abs(right - left) <= 2 * rounding + SMOOTH * scale:
-            return Line(value, abs(value - narrow) + rounding / 2)
+            return Line(value, abs(wide - narrow) + rounding)
+        jump = abs(right - left)
+        if jump <= 2 * rounding + SMOOTH * size:
+            return Line(value, abs(wide - narrow) + (rounding + jump) / 2)
         seen.append((left, right, rounding))
     if not seen:
         return Line(np.nan, np.nan, reason=bad or "no step gave a difference")
@@ -253,7 +254,7 @@ def penalty_slopes(R: Penalty, w: Array) -> Measured:
     else:
         unknown = np.ones(w.shape, bool)
     if unknown.any():
-        out.put(unknown, _one_by_one(R, w, unknown))
+        out.put(unknown, one_by_one(R, w, unknown))
     return out
 
 
@@ -279,7 +280,7 @@ def _proved(R: Penalty, w: Array, guess: Array, where: Array) -> bool:
     return True
 
 
-def _one_by_one(R: Penalty, w: Array, where: Array) -> Measured:
+def one_by_one(R: Penalty, w: Array, where: Array) -> Measured:
     """Each of the weights `where`, measured alone."""
     flat = w.ravel()
     values, inverse = np.unique(w[where], return_inverse=True)
@@ -290,7 +291,7 @@ def _one_by_one(R: Penalty, w: Array, where: Array) -> Measured:
         separable = False
     lines: list[Line]
     if separable:  # R is a sum over weights: one number alone says it, and equal weights agree
-        lines = [_one_weight(R.value, np.array([u]), np.ones(1)) for u in values]
+        lines = [_one_weight(R.value, np.array([u]), np.ones(1), alone=True) for u in values]
         lines = [lines[i] for i in inverse]
     else:
         units = unit_vectors(w.shape)
@@ -298,15 +299,15 @@ def _one_by_one(R: Penalty, w: Array, where: Array) -> Measured:
     return from_lines(lines)
 
 
-def _one_weight(value: Callable[[Array], float], w: Array, e: Array) -> Line:
-    base = float(value(w))
-    noise = EPS * max(abs(base), np.finfo(float).tiny)
-    at = abs(float(np.vdot(e, w)))
-    # 1e-5 |w| cannot cross 0; at 0 itself any step will do.
-    first = 1e-5 * at if at > 0 else 1e-5
-    line = along(
-        lambda t: float(value(w + t * e)), base, [first * SHRINK**-k for k in range(4)], noise
-    )
+def _one_weight(
+    value: Callable[[Array], float], w: Array, e: Array, *, alone: bool = False
+) -> Line:
+    base, at = float(value(w)), abs(float(np.vdot(e, w)))
+    noise = EPS * max(abs(base), float(np.finfo(float).tiny))
+    steps = ladder(at, EPS)
+    if alone:  # nothing drowns R(w) ≈ 0, so the steps may be in proportion to w, never crossing 0
+        steps = [1e-5 * (at or 1.0) * SHRINK**-k for k in range(4)]
+    line = along(lambda t: float(value(w + t * e)), base, steps, noise)
     branch = complex_slope(value, w, e)
     if np.isnan(line.left) or not np.isfinite(branch):
         return line
@@ -630,15 +631,16 @@ class Perturbations:
         result.error[k[refuted]] = error[refuted]
 
         # At a kink both one-sided differences are needed, each free of a further crossing; until
-        # there is such a step, those of the smallest readable one are kept.
+        # there is such a step, the pair with the smallest error is kept.
         side_error = np.maximum(np.abs(right - right_simple), np.abs(left - left_simple)) + rounding
-        readable = rounding <= 1e-2 * scale
-        keep = kinked & np.isfinite(left + right) & (readable | np.isnan(result.left[k]))
+        better = np.isnan(result.left[k]) | (side_error < result.side_error[k])
+        finite = np.isfinite(left + right)
+        keep = kinked & finite & better
         result.left[k[keep]], result.right[k[keep]] = left[keep], right[keep]
         result.side_error[k[keep]] = side_error[keep]
-        settled = confirmed | refuted | (keep & at_kink & ~up_crossed & ~down_crossed)
+        settled = confirmed | refuted | (at_kink & finite & ~up_crossed & ~down_crossed)
         if last:
-            lost = ~settled & ~keep & np.isnan(result.left[k])
+            lost = ~settled & np.isnan(result.left[k])
             result.reason[k[lost]] = np.where(
                 np.isfinite(up + down)[lost],
                 "the two judges disagree, and no step settles it",

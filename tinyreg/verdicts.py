@@ -182,7 +182,7 @@ def judge(part: Part, rtol: float) -> tuple[Array, Array, Array]:
     def relative(distance: Array, size: Array, error: Array) -> Array:
         # distance / (size + error/rtol) > rtol just when distance > rtol size + error
         floor = np.maximum(np.abs(given), size) + error / rtol
-        return np.divide(distance, floor, out=np.zeros_like(distance), where=distance > 0)
+        return np.divide(distance, floor, out=np.zeros_like(distance), where=distance != 0)
 
     with np.errstate(invalid="ignore", over="ignore"):
         off = relative(np.abs(given - value), np.abs(value), measured.error)
@@ -226,6 +226,7 @@ def block_row(
     terms : sequence of (str, array)
         What a wrong gradient may have too much or too little of.
     """
+    labelled = whole is not None and len(parts) > 1
     whole = parts[0] if whole is None else whole
     judged = [judge(part, rtol) for part in parts]
     verdict = np.maximum.reduce([v for v, _, _ in judged])
@@ -236,18 +237,22 @@ def block_row(
     )
     place = np.unravel_index(int(np.argmax(judged[worst][1])), shape)
     at = parts[worst]
+    error = judged[worst][1][place]
+    if judged[worst][0][place] == MISMATCH and np.isfinite(error) and not at.measured.kink[place]:
+        g, v = at.given[place], at.measured.value[place]
+        error = abs(g - v) / max(abs(g), abs(v))  # beyond all rounding: the plain relative error
     texts = []
     for part, (v, _, _) in zip(parts, judged, strict=True):
         wrong = v == MISMATCH
         if wrong.any():
             text = diagnose(part, wrong, n_samples, terms)
-            texts.append(f"{part.name}: {text}" if text and whole is not parts[0] else text)
+            texts.append(f"{part.name}: {text}" if text and labelled else text)
     row = {
         "block": name,
         "shape": list(shape),
         "size": int(verdict.size),
         **{told: int(np.sum(verdict == code)) for code, told in enumerate(VERDICTS)},
-        "worst": _plain(judged[worst][1][place]),
+        "worst": _plain(error),
         "index": [int(i) for i in place],
         "given": _plain(at.given[place]),
         "numeric": _plain(at.measured.value[place]),
