@@ -284,10 +284,8 @@ def main() -> None:
         )
 
     print("seconds: 4,810 parameters of a 64-64-10 ReLU net on 32 digits; ratio to tinyreg's")
-    print("bugs: planted gradients found wrong; alarms: right gradients rejected, half of them")
-    print(
-        "on ReLU nets trained to sparsity by proximal L1; raised: an exception in place of a verdict"
-    )
+    print("bugs: planted gradients found wrong; alarms: right gradients rejected, half of them on")
+    print("ReLU nets trained to sparsity by proximal L1; raised: exceptions in place of verdicts")
     print("* with check_backward and check_penalty, and the bugs of prox and residual as well\n")
     print(f"{'':28}{'seconds':>9}{'ratio':>8}{'bugs':>10}{'alarms':>10}{'raised':>8}")
     for name, spent, found, alarm, raised in rows:

@@ -190,7 +190,7 @@ def test_a_subclass_with_another_value_is_judged_by_that_value():
     F, X, y = small(penalty=tr.L2(0.1))
     wrong = tr.check_gradients(Scaled(F.net, F.loss, F.penalty), X, y)
     assert not wrong.ok
-    assert any("objective.value is not the loss" in note for note in wrong.notes)
+    assert any("objective.value is not that of" in note for note in wrong.notes)
     assert wrong.rows[0]["diagnosis"].startswith("constant factor 0.5")
     assert tr.check_gradients(ScaledRightly(F.net, F.loss, F.penalty), X, y).ok
 

@@ -94,8 +94,7 @@ def check_gradient(
     value = scalar_function("f", f)
     check_repeats("f", value, point, finite=True)
     if callable(gradient):
-        check_repeats("gradient", gradient, point)
-        gradient = gradient(point.copy())
+        gradient = check_repeats("gradient", gradient, point)
     given = as_gradient(gradient, point.shape)
     low = precision_of(given, f(point.copy()))
     rng = np.random.default_rng(seed)
@@ -297,9 +296,9 @@ def scalar_function(name: str, f: Callable[[Array], Any]) -> Callable[[Array], A
     return value
 
 
-def check_repeats(name: str, f: Callable[[Array], Any], x: Array, *, finite: bool = False) -> None:
-    """The same argument must give the same result twice: nothing can be checked otherwise."""
-    first, second = (to_numpy(f(x.copy())) for _ in range(2))
+def check_repeats(name: str, f: Callable[[Array], Any], x: Array, *, finite: bool = False) -> Array:
+    """f(x), after a second call: another result could not be checked."""
+    first, second = (np.array(to_numpy(f(x.copy()))) for _ in range(2))
     if first.dtype.kind not in "fiubc":
         raise TypeError(f"{name} must return numbers, got {describe(first)}")
     if finite and not np.isfinite(first).all():
@@ -312,8 +311,9 @@ def check_repeats(name: str, f: Callable[[Array], Any], x: Array, *, finite: boo
         place = tuple(np.argwhere(~close)[0])
         raise ValueError(
             f"{name} must give the same result for the same argument, got {first[place]} and then "
-            f"{second[place]}: fix what is random in it (a seed, a dropout mask)"
+            f"{second[place]}: fix what changes in it (a seed, a dropout mask, a cache)"
         )
+    return first
 
 
 def as_gradient(gradient: Any, shape: tuple[int, ...], name: str = "gradient") -> Array:

@@ -216,8 +216,7 @@ def _given_gradients(
     shape = params.shape
     if gradient is not None:
         if callable(gradient):
-            check_repeats("gradient", gradient, params)
-            return [as_gradient(gradient(params.copy()), shape)]
+            return [as_gradient(check_repeats("gradient", gradient, params), shape)]
         return [as_gradient(gradient, shape)]
     if masks is not None:
         net = objective.net
@@ -236,8 +235,7 @@ def _given_gradients(
         def at(p: Array, method: Any = method) -> Any:
             return method(X, y, params=p, sample_weight=sample_weight)
 
-        check_repeats(name, at, params)
-        passed.append(as_gradient(at(params.copy()), shape, name))
+        passed.append(as_gradient(check_repeats(name, at, params), shape, name))
     return passed
 
 
@@ -281,15 +279,19 @@ def _data_part(
     size = np.abs(params).max()
     for spread in (0.0, 1e-3, 0.1, 0.1):
         p = params + spread * max(size, 1e-3) * rng.standard_normal(params.shape)
-        ours, theirs = reference(p) + objective.penalty_value(p), value(p)
-        ours -= objective.penalty_value(p)
-        ours += sum(float(R.value(p[block])) for block, R in objective.penalised)
-        if np.isfinite(ours) and not abs(ours - theirs) <= 1e-9 * max(abs(ours), abs(theirs)):
-            notes.append(
-                "objective.value is not the loss of the network's layers plus the penalty "
-                f"({theirs:.6g} against {ours:.6g}): judged by perturbing it parameter by parameter"
-            )
-            return None
+        data_value, penalty_value = reference(p), objective.penalty_value(p)
+        summed = sum(float(R.value(p[block])) for block, R in objective.penalised)
+        for what, theirs, ours in (
+            ("objective.value", value(p), data_value + summed),
+            ("objective.penalty_value", penalty_value, summed),
+        ):
+            if np.isfinite(ours) and not abs(ours - theirs) <= 1e-9 * max(abs(ours), abs(theirs)):
+                notes.append(
+                    f"{what} is not that of the network's layers, the loss and the penalty "
+                    f"({theirs:.6g} against {ours:.6g}): judged by perturbing objective.value "
+                    "parameter by parameter"
+                )
+                return None
 
     stencil = Perturbations(net, objective.loss, data, params, masks)
     layers, refuted = stencil.measure()
@@ -424,7 +426,8 @@ def _locate(report: Report) -> None:
         return
     n_layers, top = len(report.rows) // 2, bad[-1] // 2 + 1
     layers = {i // 2 + 1 for i in bad}
-    if layers == set(range(1, top + 1)) and top < n_layers:
+    of_data = all(report.rows[i]["part"] != "penalty" for i in bad)
+    if of_data and layers == set(range(1, top + 1)) and top < n_layers:
         report.notes.append(
             f"all is right from layer {top + 1} on and wrong before: look at what carries the "
             f"gradient from layer {top + 1} back to layer {top}"
