@@ -730,3 +730,52 @@ def test_gradients_of_a_torch_model():
         return loss(torch.tensor(x, requires_grad=True))
 
     assert tr.check_gradient(f, gradient, x, directions=2).ok
+
+
+# ------------------------------------------------------------ random functions
+
+
+def random_function(kind, seed):
+    """A function of up to five numbers, its gradient and a point, on scales from 1e-8 to 1e8."""
+    rng = np.random.default_rng([kind, seed])
+    d = int(rng.integers(1, 6))
+    A, b = rng.normal(size=(7, d)) * 10 ** rng.uniform(-2, 2), rng.normal(size=7)
+    c, x = (
+        rng.normal(size=7) * 10 ** rng.uniform(-6, 6),
+        rng.normal(size=d) * 10 ** rng.uniform(-3, 2),
+    )
+    pairs = (
+        (lambda z: c @ np.tanh(z), lambda z: c * (1 - np.tanh(z) ** 2)),
+        (lambda z: c @ np.maximum(z, 0), lambda z: c * (z > 0)),
+        (lambda z: 1e3 + np.abs(z).sum(), np.sign),
+        (lambda z: z @ z, lambda z: 2 * z),
+        (lambda z: np.log(np.exp(z - z.max()).sum()) + z.max(),
+         lambda z: np.exp(z - z.max()) / np.exp(z - z.max()).sum()),
+    )  # fmt: skip
+    value, slope = pairs[kind]
+    return (lambda x: value(A @ x + b)), (lambda x: A.T @ slope(A @ x + b)), x
+
+
+@pytest.mark.parametrize("kind", range(5), ids=["tanh", "relu", "abs", "square", "log-sum-exp"])
+def test_random_functions_pass_and_wrong_gradients_of_them_do_not(kind):
+    found = 0
+    for seed in range(40):
+        f, gradient, x = random_function(kind, seed)
+        report = tr.check_gradient(f, gradient, x)
+        assert report.ok, f"{seed}: {report}"
+        details = report.details["x"]
+        if np.any(details.error < 1e-4 * np.abs(details.given)):  # else 1.001 is within the noise
+            wrong = tr.check_gradient(f, lambda x, g=gradient: 1.001 * g(x), x)
+            assert not wrong.ok, f"{seed}: {wrong}"
+            found += 1
+    assert found > 25
+
+
+def test_a_gradient_lost_in_the_noise_is_inconclusive():
+    def f(x):
+        return 1e12 + x[0]
+
+    report = tr.check_gradient(f, np.array([1e-3]), np.zeros(1), method="central")
+    assert report.rows[0]["inconclusive"] == 1
+    assert "rounding errors" in report.rows[0]["reason"]
+    assert not tr.check_gradient(f, np.array([1e6]), np.zeros(1), method="central").ok

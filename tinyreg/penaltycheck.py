@@ -103,10 +103,11 @@ def check_penalty(
             left = penalty.residual(arrived.copy(), (arrived - u) / s)
             zero = Measured.blank(u.shape)
             zero.error += 64 * EPS * np.abs(u) / s + 1e-12 * (1 + np.abs(subgradient))
-            add("prox and residual", left, zero)
+            add("prox and residual", np.where(np.abs(left) <= zero.error, 0.0, left), zero)
         zero = Measured.blank(u.shape)
         zero.error += 64 * EPS * np.abs(np.nan_to_num(subgradient))
-        add("residual", penalty.residual(u.copy(), -subgradient), zero)
+        left = penalty.residual(u.copy(), -subgradient)
+        add("residual", np.where(np.abs(left) <= zero.error, 0.0, left), zero)
         if separable:
             for spread in (0.3, 3.0):
                 g = spread * (1e-3 + np.abs(np.nan_to_num(subgradient)).max())

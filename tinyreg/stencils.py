@@ -205,7 +205,7 @@ def noise_of(f: Callable[[Array], float], x: Array, f0: float, rng: np.random.Ge
     (Moré and Wild, SIAM J. Sci. Comput. 33, 2011). Their median is not moved by a kink or two,
     and the points lie on one side of x, where the kink would be.
     """
-    direction = 1e-6 * rng.choice([-1.0, 1.0], x.shape) * np.maximum(np.abs(x), 1.0)
+    direction = 1e-6 * rng.choice([-1.0, 1.0], x.shape) * np.where(x == 0, 1.0, np.abs(x))
     values = np.array([f(x + k * direction) for k in range(1, 17)])
     scatter = 0.0
     if np.isfinite(values).all():

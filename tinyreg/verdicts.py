@@ -8,7 +8,7 @@ match          |g − v| ≤ rtol · max(|g|, |v|) + e
 kink           the function has a kink here, and g is v, the slope of the branch that the forward
                pass takes (the convention relu'(0) = 0, say), or lies between D⁻ and D⁺
 mismatch       neither: g is the derivative of another function
-inconclusive   there is no v to compare with, and the reason is told
+inconclusive   there is no v to compare with, or e is as large as the gradient; the reason is told
 ============== ====================================================================================
 
 At a kink the branch's slope may lie outside [D⁻, D⁺]: relu(t) − relu(−t) is t, and with
@@ -194,6 +194,10 @@ def judge(part: Part, rtol: float) -> tuple[Array, Array, Array]:
     off = np.where(np.isnan(off), np.inf, off)
     off = np.where(kink, np.minimum(off, outside), off)
     verdict = np.where(off <= rtol, np.where(kink, KINK, MATCH), MISMATCH)
+    # Agreement to within an error as large as the gradient itself says nothing.
+    size = np.max(np.abs(given), initial=0.0, where=np.isfinite(given))
+    hidden = (given != 0) & (measured.error >= np.maximum(np.abs(given), 1e-2 * size))
+    verdict[hidden & (verdict == MATCH)] = INCONCLUSIVE
     unknown = measured.reason != ""
     verdict[unknown] = INCONCLUSIVE
     off[unknown] = 0.0
@@ -258,7 +262,7 @@ def block_row(
         "numeric": _plain(at.measured.value[place]),
         "part": at.name,
         "diagnosis": "; ".join(dict.fromkeys(text for text in texts if text)),
-        "reason": _first(whole.measured.reason),
+        "reason": _reason(whole.measured.reason, verdict),
         "kinks": _kinks(whole, verdict, rtol),
         "zeros": None,
         "precision": None,
@@ -275,9 +279,11 @@ def _plain(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _first(reasons: Array) -> str:
+def _reason(reasons: Array, verdict: Array) -> str:
+    if not np.any(verdict == INCONCLUSIVE):
+        return ""
     told = [str(reason) for reason in reasons.ravel() if reason]
-    return told[0] if told else ""
+    return told[0] if told else "the gradient is no larger than rounding errors may be"
 
 
 def _kinks(whole: Part, verdict: Array, rtol: float) -> dict[str, Any] | None:
