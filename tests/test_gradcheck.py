@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -58,6 +59,20 @@ def test_a_chunk_of_one_gives_what_a_chunk_of_all_gives(monkeypatch):
     for name, details in whole.details.items():
         np.testing.assert_allclose(pieces.details[name].numeric, details.numeric, rtol=1e-12)
         assert (pieces.details[name].verdict == details.verdict).all()
+
+
+@pytest.mark.slow
+def test_all_parameters_of_a_larger_net_in_bounded_memory():
+    """50,890 parameters on 32 samples: as one batch that would be 130 MB for each array."""
+    rng = np.random.default_rng(0)
+    X, y = rng.random((32, 784)), rng.integers(0, 10, 32)
+    F = tr.Objective(tr.MLP((784, 64, 10)), tr.SoftmaxCrossEntropy(), tr.L1(1e-4))
+    tracemalloc.start()
+    report = tr.check_gradients(F, X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(row["match"] for row in report.rows) == 50_890
+    assert peak < 100 * 2**20
 
 
 @pytest.mark.parametrize("seed", range(40))
