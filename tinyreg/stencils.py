@@ -42,7 +42,7 @@ KINKED = ("relu", "leaky_relu")
 SHRINK = 8.0  # from one rung of the ladder of steps to the next
 RUNGS = 7
 SMOOTH = 1e-5  # D⁺ − D⁻ below this share of the slopes is no kink
-AT_ONCE = 65_536  # numbers in a chunk of perturbed networks: its temporaries stay in the cache
+AT_ONCE = 16_384  # numbers in a chunk of perturbed networks: its temporaries stay in the cache
 MEASURED = ("value", "error", "left", "right", "side_error", "reason")
 AGREE = 1e-5  # how closely an unextrapolated central difference has to confirm the complex step
 
@@ -409,39 +409,40 @@ class Perturbations:
         i, j = np.divmod(k, self.weights[layer].shape[1])
         base = self.trace.pre_activations[layer].T[j]
         z = base + delta[:, np.newaxis] * self.rows[layer][i]
+        # From here on arrays are (units, P, N), so that sums over units run along memory.
         if layer == last:
-            outputs = np.empty((len(k), *self.trace.outputs.shape), z.dtype)
-            outputs[...] = self.trace.outputs
-            outputs[np.arange(len(k)), :, j] = z
+            outputs = np.empty((self.trace.outputs.shape[1], *z.shape), z.dtype)
+            outputs[...] = self.trace.outputs.T[:, np.newaxis]
+            outputs[j, np.arange(len(k))] = z
         else:
-            self._look(z, base, crossed, left_zero)
+            self._look(z[np.newaxis], base[np.newaxis], crossed, left_zero)
             rise = self.forward(z) - self.trace.activations[layer + 1].T[j]
             if self.masks is not None:
                 rise = dropout_forward(rise, self.masks[layer].T[j])
-            after = self.weights[layer + 1][j]
-            base = self.trace.pre_activations[layer + 1]
-            outputs = rise[:, :, np.newaxis] * after[:, np.newaxis, :]
+            outputs = rise * self.weights[layer + 1][j].T[:, :, np.newaxis]
+            base = self.trace.pre_activations[layer + 1].T[:, np.newaxis]
             outputs += base
             for deeper in range(layer + 1, last):
                 self._look(outputs, base, crossed, left_zero)
                 a = self.forward(outputs)
                 if self.masks is not None:
-                    a = dropout_forward(a, self.masks[deeper])
-                outputs = a @ self.weights[deeper + 1] + self.biases[deeper + 1]
-                base = self.trace.pre_activations[deeper + 1]
-        flat = outputs.reshape(len(k) * n_samples, -1)
+                    a = dropout_forward(a, self.masks[deeper].T[:, np.newaxis])
+                outputs = self.weights[deeper + 1].T @ a.reshape(len(a), -1)
+                outputs += self.biases[deeper + 1][:, np.newaxis]
+                outputs = outputs.reshape(-1, *z.shape)
+                base = self.trace.pre_activations[deeper + 1].T[:, np.newaxis]
         targets = self.data.targets
         tiled = np.tile(targets, (len(k),) + (1,) * (targets.ndim - 1))
-        return self.loss.per_sample(flat, tiled).reshape(len(k), n_samples)
+        losses = self.loss.per_sample(outputs.reshape(len(outputs), -1).T, tiled)
+        return losses.reshape(len(k), n_samples)
 
     def _look(self, z: Array, base: Array, crossed: Array, left_zero: Array) -> None:
         if not self.kinked or np.iscomplexobj(z):
             return
-        axes = tuple(range(1, z.ndim))
         other = np.sign(z) != np.sign(base)
         if other.any():
-            crossed |= np.any(other & (base != 0), axis=axes)
-            left_zero |= np.any(other & (base == 0), axis=axes)
+            crossed |= np.any(other & (base != 0), axis=(0, 2))
+            left_zero |= np.any(other & (base == 0), axis=(0, 2))
 
     # How exact can any of this be? A running error analysis (Higham, Accuracy and Stability of
     # Numerical Algorithms, section 3.3): the rounding of each operation, carried on by the
