@@ -74,7 +74,7 @@ def random_case(seed, max_width=40, max_depth=4, activation=None):
     return objective, X, random_targets(loss, n_samples, net.sizes[-1], rng), sample_weight, state
 
 
-def trained_case(seed, steps=60, **sizes):
+def trained_case(seed, steps=40, **sizes):
     """The network of `random_case(seed)`, trained by proximal L1 until weights are exactly 0."""
     objective, X, y, sample_weight, _ = random_case(seed, **sizes)
     net, loss = objective.net, objective.loss

@@ -1,10 +1,12 @@
 """The checks themselves: against plain loops, closed forms, other libraries, and bad input."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -703,6 +705,7 @@ def test_in_a_test_of_ones_own_the_table_is_the_failure(tmp_path):
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(tr.__file__).parents[1])},
     )  # fmt: skip
     assert run.returncode == 1
     assert "constant factor 0.5: a 2 is missing" in run.stdout
