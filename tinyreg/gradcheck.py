@@ -364,8 +364,12 @@ def _penalty_terms(objective: Objective, params: Array) -> list[tuple[str, Array
     if own.any():
         terms.append(("the penalty's gradient", own))
     for R in {id(R): R for _, R in objective.penalised}.values():
-        term = np.asarray(R.subgradient(params.copy()), np.float64)
-        terms.append((f"the gradient of {R!r}", term))
+        try:
+            term = np.asarray(R.subgradient(params.copy()), np.float64)
+        except (TypeError, ValueError, IndexError):  # it takes just its own block
+            continue
+        if term.shape == params.shape:
+            terms.append((f"the gradient of {R!r}", term))
     return terms
 
 
