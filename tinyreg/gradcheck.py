@@ -170,8 +170,8 @@ def check_gradients(
             terms=[(told, term[where]) for told, term in terms],
         )
         report.rows.append(row)
-    if data_part is not None:
-        _count_zeros(objective, vector, data_part, report)
+    if data_part is not None and penalty is not None:
+        _count_zeros(objective, vector, data_part, penalty.kink, report)
     if precision:
         _measure_precision(objective, X, y, vector, sample_weight, report)
     _locate(report)
@@ -380,13 +380,15 @@ def _title(objective: Objective, n_samples: int) -> str:
     )
 
 
-def _count_zeros(objective: Objective, params: Array, data: Measured, report: Report) -> None:
+def _count_zeros(
+    objective: Objective, params: Array, data: Measured, kink: Array, report: Report
+) -> None:
     """At penalised weights that are 0: is −∇L a subgradient of the penalty?"""
     at_zero, stationary = np.zeros((2, params.size), bool)
     for block, R in objective.penalised:
         if not R.smooth:
             w = params[block]
-            at_zero[block] = w == 0
+            at_zero[block] = (w == 0) & kink[block]
             residual = R.residual(w, data.value[block])
             stationary[block] = at_zero[block] & (residual <= data.error[block])
     for row, (_, where) in zip(report.rows, _blocks(objective.net), strict=True):

@@ -49,8 +49,8 @@ def check_penalty(
     ----------
     penalty : Penalty
     w : array of floats
-        One-dimensional, as a network's weights are handed to a penalty; some dozen numbers of
-        different sizes and signs are enough.
+        One-dimensional, or a matrix for a penalty of matrices; some dozen numbers of different
+        sizes and signs are enough.
     step : float
         t > 0.
     seed : int
@@ -94,7 +94,7 @@ def check_penalty(
 
     for u in points:
         subgradient = to_numpy(penalty.subgradient(u.copy()))
-        slopes = one_by_one(penalty, u, np.ones(u.shape, bool))
+        slopes = one_by_one(penalty, u, np.ones(u.shape, bool)).reshape(u.shape)
         add("subgradient", subgradient, slopes)
         for block, s in (("prox", t), ("prox, a step each", steps)):
             arrived = to_numpy(penalty.prox(u.copy(), s if isinstance(s, float) else s.copy()))
@@ -158,9 +158,14 @@ def _keeps_nan(penalty: Penalty, w: Array, step: float) -> bool:
 
 def _is_separable(value: Callable[[Array], float], w: Array) -> bool:
     """Is R(w) the sum of R of each number alone?"""
+    if w.ndim != 1:
+        return False
+    try:
+        parts = sum(value(np.array([u])) for u in w)
+    except (TypeError, ValueError, IndexError):
+        return False
     whole = value(w)
-    parts = sum(value(np.full_like(w.ravel()[:1], u)) for u in w.flat)
-    return bool(w.ndim == 1 and abs(whole - parts) <= 1e-10 * max(abs(whole), abs(parts)))
+    return bool(abs(whole - parts) <= 1e-10 * max(abs(whole), abs(parts)))
 
 
 def _distance(slopes: Measured, g: Array) -> Measured:
