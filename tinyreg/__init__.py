@@ -3,6 +3,7 @@
 from tinyreg.comparison import Comparison, compare
 from tinyreg.datasets import load_digits, load_table
 from tinyreg.errors import DivergenceError, GradientCheckError
+from tinyreg.gradcheck import check_backward, check_gradient, check_gradients, check_penalty
 from tinyreg.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from tinyreg.network import MLP
 from tinyreg.objective import Objective
@@ -11,6 +12,7 @@ from tinyreg.path import LambdaPath, path
 from tinyreg.penalties import L1, L2, ElasticNet, GroupLasso
 from tinyreg.solvers import minimize
 from tinyreg.training import History, fit
+from tinyreg.verdicts import Report
 
 __version__ = "0.1.0"
 
@@ -28,9 +30,14 @@ __all__ = [
     "History",
     "LambdaPath",
     "Objective",
+    "Report",
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
     "SquaredError",
+    "check_backward",
+    "check_gradient",
+    "check_gradients",
+    "check_penalty",
     "compare",
     "fit",
     "load_digits",
