@@ -38,10 +38,8 @@ Check = Callable[[Callable, Callable, np.ndarray], bool]
 
 def digits(n: int) -> tuple[np.ndarray, np.ndarray]:
     """The first n digits: (n, 64) in [0, 1], and their labels."""
-    from sklearn.datasets import load_digits
-
-    X, y = load_digits(return_X_y=True)
-    return X[:n] / 16, y[:n]
+    X, y = tr.load_digits()
+    return X[:n], y[:n]
 
 
 # ------------------------------------------------------------ the checkers: f, gradient, x -> ok

@@ -11,7 +11,7 @@ import pytest
 import tinyreg as tr
 from tinyreg.cli import main
 
-QUICK = ["--epochs", "2", "--hidden", "8", "--seeds", "0"]
+QUICK = ["--epochs", "2", "--hidden", "8", "--seeds", "0", "--convergence", "0"]
 
 
 def tinyreg(*arguments, **settings):
@@ -53,8 +53,8 @@ def test_compare_prints_a_table_and_a_sentence_and_writes_files(tmp_path):
 
 def test_the_picture_is_left_out_without_matplotlib(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tinyreg.cli.find_spec", lambda name: None)
-    assert main(["compare", *QUICK, "--out", str(tmp_path)]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["comparison.json"]
+    assert main(["compare", *QUICK, "--methods", "none", "--out", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "none.npz"}
     assert "install tinyreg[plot]" in capsys.readouterr().err
 
 
@@ -211,6 +211,144 @@ def test_text_targets_are_no_numbers_to_regress_on(csv_file, capsys):
     assert "--task regression needs numbers in the target" in capsys.readouterr().err
 
 
+def test_compare_prints_and_writes_the_convergence_of_the_solvers(tmp_path, capsys):
+    arguments = ["compare", *QUICK[:-1], "5", "--methods", "proximal", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    assert "subgradient, 1/√k" in capsys.readouterr().out
+    content = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
+    solvers = [curve["solver"] for curve in content["convergence"]["curves"]]
+    assert solvers == ["subgradient, constant", "subgradient, 1/√k", "ista", "fista", "lbfgs"]
+
+
+CHECKS = [
+    [],
+    ["--sizes", "5,4,3", "--activation", "gelu", "--penalty", "none"],
+    ["--sizes", "5,4,1", "--loss", "sigmoid", "--penalty", "elasticnet", "--dtype", "float32"],
+    ["--sizes", "5,4,3", "--loss", "sigmoid", "--penalty", "grouplasso", "--batch", "1"],
+    ["--sizes", "4,2", "--loss", "squared", "--penalty", "l2", "--lam", "0.5"],
+    ["--loss", "squared", "--data", "digits", "--batch", "3"],
+]
+
+
+@pytest.mark.parametrize("options", CHECKS, ids=" ".join)
+def test_check_passes_what_is_right(options, capsys):
+    assert main(["check", *options]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("ok: gradient of ")
+    assert "W1" in out
+    assert ("float32 gradient: off by" in out) == ("float32" in options)
+    assert err == ""
+    assert main(["check", *options, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert sum(row["mismatch"] for row in rows) == 0
+
+
+def test_check_fails_what_is_wrong_with_status_1(capsys, monkeypatch):
+    right = tr.L1.subgradient
+    monkeypatch.setattr(tr.L1, "subgradient", lambda self, w: 2 * right(self, w))
+    assert main(["check", "--sizes", "5,4,3", "--lam", "0.1"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("FAILED: ")
+    assert "a 2 too much" in out
+
+
+def test_check_takes_a_trained_network_at_its_own_zeros(tmp_path, capsys):
+    arguments = ["compare", *QUICK, "--lam", "1e-2", "--methods", "proximal", "--out"]
+    assert main([*arguments, str(tmp_path)]) == 0
+    capsys.readouterr()
+    model = str(tmp_path / "proximal.npz")
+    assert main(["check", "--model", model, "--lam", "1e-2", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    zeros = np.count_nonzero(tr.MLP.load(model).weights[0] == 0)
+    assert zeros > 10
+    assert report["rows"][0]["zeros"]["count"] == zeros
+
+
+@pytest.mark.parametrize("loss", ["softmax", "squared"])
+def test_check_takes_a_table(csv_file, capsys, loss):
+    text = [line.rpartition(",")[0] for line in csv_file.read_text().splitlines()]
+    csv_file.write_text("\n".join(text))
+    options = ["--sizes", "3,4,2", "--loss", loss, "--data", str(csv_file)]
+    assert main(["check", *options]) == 0
+    assert "32 samples" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--sizes", "5"],
+        ["--sizes", "5,x"],
+        ["--sizes", "5,0"],
+        ["--batch", "0"],
+        ["--lam", "-1"],
+        ["--loss", "hinge"],
+        ["--model", "missing.npz"],
+        ["--data", "digits", "--sizes", "5,3"],
+        ["--data", "digits", "--sizes", "64,1", "--loss", "sigmoid"],
+    ],
+    ids=" ".join,
+)
+def test_bad_checks_are_one_line_and_status_2(options, capsys):
+    try:
+        status = main(["check", *options])
+    except SystemExit as e:
+        status = e.code
+    out, err = capsys.readouterr()
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("tinyreg check: error: ")
+
+
+WALK = ["--hidden", "8", "--seeds", "0,1", "--first-epochs", "1", "--epochs", "1"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_path_prints_tables_and_writes_files(tmp_path, capsys, workers):
+    options = [*WALK, "--lams", "1e-4,1e-2", "--workers", workers, "--out", str(tmp_path)]
+    assert main(["path", *options]) == 0
+    out, _ = capsys.readouterr()
+    assert out.startswith("digits: 1150 training, 288 validation and 359 test samples\n")
+    assert "mean test score at a share of exact zeros of at least" in out
+    content = json.loads((tmp_path / "path.json").read_text(encoding="utf-8"))
+    assert len(content["points"]) == 8
+    assert content["settings"]["lams"] == [1e-4, 1e-2]
+
+
+def test_path_takes_a_range_of_lambda_and_a_table(csv_file, capsys):
+    options = [*WALK, "--lams", "1e-3:1e-1:3", "--data", str(csv_file), "--target", "value"]
+    text = csv_file.read_text().replace("yes", "1").replace("no", "0")
+    csv_file.write_text(text)
+    assert main(["path", *options, "--penalty", "elasticnet", "--json"]) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert settings["lams"] == pytest.approx([1e-3, 1e-2, 1e-1])
+    assert settings["loss"] == "SquaredError()"
+
+
+def test_a_walk_that_breaks_off_is_status_1(capsys):
+    options = ["--optimizer", "sgd", "--lr", "1e200", "--lams", "0.1", "--seeds", "0"]
+    assert main(["path", *WALK, *options, "--methods", "proximal"]) == 1
+    assert "broke off: proximal, seed 0, λ = 0.1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--lams", ""],
+        ["--lams", "1:2"],
+        ["--lams", "0.1,0.01"],
+        ["--lams", "0,1"],
+        ["--workers", "0"],
+        ["--methods", "none"],
+        ["--validation-share", "1"],
+    ],
+    ids=" ".join,
+)
+def test_bad_paths_are_one_line_and_status_2(options, capsys):
+    assert main(["path", *WALK, *options]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("tinyreg path: error: ")
+
+
 def test_no_command_and_unknown_commands_are_status_2():
     for arguments in ([], ["compere"]):
         done = tinyreg(*arguments)
@@ -223,5 +361,6 @@ def test_version_and_help():
     assert "compare" in tinyreg("--help").stdout
     text = tinyreg("compare", "--help").stdout
     assert "example:" in text
+    assert "tinyreg path --lams" in tinyreg("path", "--help").stdout
     for option in ("--data", "--lam", "--methods", "--out", "--json"):
         assert option in text

@@ -8,6 +8,7 @@ import pytest
 
 import tinyreg as tr
 from tinyreg.comparison import dead_hidden, dead_inputs
+from tinyreg.convergence import converge
 from tinyreg.datasets import train_test_split
 
 METHODS = ("none", "subgradient", "proximal", "decoupled", "naive")
@@ -275,3 +276,49 @@ def test_the_picture_is_drawn(comparison, tmp_path):
         assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 100
     with pytest.raises(ValueError, match=r"image_shape must multiply to the 64 inputs"):
         comparison.plot(tmp_path / "wrong.png", (8, 9))
+
+
+def test_convergence_runs_from_the_first_seeds_weights():
+    X, y, X_test, y_test = digits()
+    result = tr.compare(
+        X, y, X_test, y_test, hidden=(), epochs=1, seeds=(4, 0), methods=["none"], convergence=30
+    )
+    start = tr.Objective(tr.MLP((64, 10), seed=4), tr.SoftmaxCrossEntropy(), tr.L1(1e-3))
+    for curve in result.convergence.curves:
+        assert curve.objective[0] == pytest.approx(start.value(X, y), rel=1e-12)
+        assert len(curve.objective) == len(curve.seconds) <= 31
+    assert "at most" in str(result)  # convex: the gap is known
+
+
+def test_the_solvers_rank_as_the_theory_says():
+    X, y, _, _ = digits()
+    F = tr.Objective(tr.MLP((64, 10)), tr.SoftmaxCrossEntropy(), tr.L1(1e-3))
+    before = F.net.params.copy()
+    result = converge(F, X, y, 150)
+    np.testing.assert_array_equal(F.net.params, before)
+    end = {curve.solver: min(curve.objective) - result.best for curve in result.curves}
+    assert end["lbfgs"] <= end["fista"] < end["ista"] < end["subgradient, constant"]
+    zeros = {curve.solver: curve.exact_zeros for curve in result.curves}
+    assert zeros["subgradient, constant"] == zeros["subgradient, 1/√k"] == 0
+    assert min(zeros["ista"], zeros["fista"], zeros["lbfgs"]) > 0.2
+    assert result.convex
+    assert json.dumps(result.to_dict())
+
+
+def test_a_group_lasso_is_compared_and_converges_without_lbfgs():
+    result = tr.compare(
+        *digits(), penalty=tr.GroupLasso(3e-3, axis=1), hidden=(8,), epochs=3, seeds=(0,),
+        convergence=10,
+    )  # fmt: skip
+    solvers = [curve.solver for curve in result.convergence.curves]
+    assert solvers == ["subgradient, constant", "subgradient, 1/√k", "ista", "fista"]
+    assert not result.convergence.convex
+    assert result.of("proximal", "dead_inputs")[0] > 0
+
+
+def test_the_picture_has_room_for_the_solvers(tmp_path):
+    image = pytest.importorskip("matplotlib.image", reason="needs the plot extra")
+    for hidden in ((), (4,)):
+        result = tr.compare(*digits(), hidden=hidden, epochs=2, seeds=(0,), convergence=5)
+        result.plot(tmp_path / "c.png", (8, 8))
+        assert image.imread(tmp_path / "c.png").shape[0] > 1200

@@ -841,3 +841,19 @@ def test_a_gradient_lost_in_the_noise_is_inconclusive():
     assert report.rows[0]["inconclusive"] == 1
     assert "rounding errors" in report.rows[0]["reason"]
     assert not tr.check_gradient(f, np.array([1e6]), np.zeros(1), method="central").ok
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_group_lasso_with_dead_groups_is_checked_by_its_matrices(axis):
+    net = tr.MLP((5, 4, 3), "tanh", seed=1)
+    net.weights[0][1] = 0
+    net.weights[0][:, 2] = 0
+    R = tr.GroupLasso(0.1, axis, l1=0.01)
+    objective = tr.Objective(net, tr.SquaredError(), R)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(6, 5)), rng.normal(size=(6, 3))
+    assert (report := tr.check_gradients(objective, X, y)).ok, report
+    wrong = objective.gradient(X, y)
+    wrong[objective.net.n_weights - 1] *= 1.001
+    assert not tr.check_gradients(objective, X, y, gradient=wrong).ok
+    assert (report := tr.check_penalty(R, net.weights[0])).ok, report

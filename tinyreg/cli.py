@@ -1,7 +1,8 @@
-"""The command line: `tinyreg compare` and `tinyreg path`.
+"""The command line: `tinyreg compare`, `tinyreg check` and `tinyreg path`.
 
-Results go to standard output, progress and errors to standard error. The exit status is 0, or 2
-where an argument or a file is not as it should be (one line, no traceback).
+Results go to standard output, progress and errors to standard error. The exit status is 0; 1 where
+a gradient failed its check or a walk broke off; 2 where an argument or a file is not as it should
+be, or training diverged (one line, no traceback).
 """
 
 from __future__ import annotations
@@ -25,12 +26,28 @@ import tinyreg
 from tinyreg.comparison import COMPARED, TASKS, Comparison, compare
 from tinyreg.datasets import load_digits, load_table, standardise, train_test_split
 from tinyreg.errors import Array, DivergenceError, check_integer
+from tinyreg.gradcheck import check_gradients
 from tinyreg.layers import ACTIVATIONS
-from tinyreg.losses import SoftmaxCrossEntropy, SquaredError
+from tinyreg.losses import (
+    Loss,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    encode_labels,
+)
+from tinyreg.network import MLP
+from tinyreg.objective import Objective
 from tinyreg.optimizers import SGD, Adam, Optimizer
 from tinyreg.path import LambdaPath, path
 from tinyreg.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
 from tinyreg.training import METHODS
+
+PENALTIES = ("l1", "l2", "elasticnet", "grouplasso")
+LOSSES: dict[str, Loss] = {
+    "softmax": SoftmaxCrossEntropy(),
+    "sigmoid": SigmoidCrossEntropy(),
+    "squared": SquaredError(),
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"tinyreg {tinyreg.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_compare(commands)
+    _add_check(commands)
     _add_path(commands)
     arguments = parser.parse_args(argv)
     try:
@@ -102,7 +120,7 @@ def _add_compare(commands: argparse._SubParsersAction[Parser]) -> None:
         metavar="STEPS",
         help="also run the full-batch solvers for so many steps (default 200; 0 for not)",
     )
-    _add_output_options(add, "comparison")
+    _add_output_options(add, "comparison", " and the first seed's networks")
 
 
 def _add_path(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -131,6 +149,30 @@ def _add_path(commands: argparse._SubParsersAction[Parser]) -> None:
     add("--epochs", type=int, default=20, help="at each later λ (default 20)")
     add("--workers", type=int, default=1, help="processes to spread the walks over (default 1)")
     _add_output_options(add, "path")
+
+
+def _add_check(commands: argparse._SubParsersAction[Parser]) -> None:
+    add = _command(
+        commands,
+        "check",
+        run_check,
+        "check every gradient of a network against its own differences",
+        "Check every coordinate of the gradient of a network, new or saved, and say where and why "
+        "one is wrong. The exit status is 1 if one is.",
+        "tinyreg check --sizes 64,32,10 --activation gelu --penalty elasticnet",
+    )
+    add("--sizes", default="64,64,10", metavar="N,...", help="units by layer (default 64,64,10)")
+    names = ", ".join(ACTIVATIONS)
+    add("--activation", choices=ACTIVATIONS, default="relu", metavar="NAME", help=names)
+    add("--model", metavar="FILE", help="a saved network in place of a new one")
+    add("--loss", choices=LOSSES, default="softmax", help=f"{', '.join(LOSSES)} (default softmax)")
+    add("--penalty", choices=("none", *PENALTIES), default="l1", help="default l1")
+    add("--lam", type=float, default=1e-3, help="λ (elasticnet: of both parts; default 1e-3)")
+    add("--data", metavar="FILE", help="digits, FILE.csv or FILE.npz (default: digits if they fit)")
+    add("--target", metavar="COLUMN", help="column (CSV; default: the last) or array (NPZ; y)")
+    add("--batch", type=int, default=32, help="samples to check on (default 32)")
+    add("--dtype", choices=("float64", "float32"), default="float64", help="default float64")
+    add("--json", action="store_true", help="print the JSON in place of the table")
 
 
 Add: TypeAlias = Callable[..., argparse.Action]
@@ -169,7 +211,7 @@ def _add_network_options(add: Add) -> None:
     add("--dtype", choices=("float64", "float32"), default="float64", help="default float64")
     add(
         "--penalty",
-        choices=("l1", "l2", "elasticnet", "grouplasso"),
+        choices=PENALTIES,
         default="l1",
         help="default l1; in grouplasso each input or unit with its outgoing weights is a group",
     )
@@ -182,8 +224,8 @@ def _add_training_options(add: Add) -> None:
     add("--seeds", default="0,1,2", metavar="N,...", help="one run each (default 0,1,2)")
 
 
-def _add_output_options(add: Add, name: str) -> None:
-    add("--out", metavar="DIR", help=f"write {name}.json and {name}.png there")
+def _add_output_options(add: Add, name: str, more: str = "") -> None:
+    add("--out", metavar="DIR", help=f"write {name}.json, {name}.png{more} there")
     add("--json", action="store_true", help="print the JSON in place of the table")
 
 
@@ -203,6 +245,9 @@ def run_compare(arguments: argparse.Namespace) -> int:
         **_shared_settings(arguments),
     )
     comparison.settings |= _data_settings(arguments)
+    if out is not None:
+        for method, net in comparison.networks.items():
+            net.save(out / f"{method}.npz")
     _finish(arguments, comparison, out, "comparison", _image_shape(arguments))
     return 0
 
@@ -230,6 +275,46 @@ def run_path(arguments: argparse.Namespace) -> int:
     result.settings |= _data_settings(arguments)
     _finish(arguments, result, out, "path")
     return 1 if result.failures else 0
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """`tinyreg check`."""
+    if arguments.model is not None:
+        net = MLP.load(arguments.model)
+    else:
+        sizes = _integers("--sizes", arguments.sizes)
+        net = MLP(sizes, arguments.activation, arguments.dtype)
+    loss = LOSSES[arguments.loss]
+    name = arguments.penalty
+    penalty = None if name == "none" else _penalty(name, arguments.lam)
+    X, y = _check_samples(arguments, net, loss)
+    report = check_gradients(Objective(net, loss, penalty), X, y, precision=net.dtype == np.float32)
+    if arguments.json:
+        print(json.dumps({"ok": report.ok, "rows": report.rows, "notes": report.notes}))
+    else:
+        print(report)
+    return 0 if report.ok else 1
+
+
+def _check_samples(arguments: argparse.Namespace, net: MLP, loss: Loss) -> tuple[Array, Array]:
+    """A batch that fits the network, and targets in the form that the loss takes."""
+    check_integer("--batch", arguments.batch, least=1)
+    n_in, n_out = net.sizes[0], net.sizes[-1]
+    rng = np.random.default_rng(0)
+    if arguments.data is None and (n_in, n_out) != (64, 10):
+        X = rng.normal(size=(arguments.batch, n_in))
+        y = rng.integers(0, max(n_out, 2 - isinstance(loss, SoftmaxCrossEntropy)), arguments.batch)
+    else:
+        arguments.task, arguments.data = None, arguments.data or "digits"
+        X, y, task = _load(arguments)
+        if task == "classification":
+            _, y = encode_labels(y=y)
+        if arguments.data != "digits":
+            (X,) = standardise(X)
+        X, y = X[: arguments.batch], y[: arguments.batch]
+    if not isinstance(loss, SoftmaxCrossEntropy) and y.dtype.kind == "i" and n_out > 1:
+        y = np.eye(max(n_out, y.max() + 1))[y]  # a yes-or-no column for each class
+    return X, y
 
 
 def _shared_settings(arguments: argparse.Namespace) -> dict[str, Any]:
