@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinyreg as tr
-from tinyreg.datasets import standardise, train_test_split
+from tinyreg.datasets import sparse_teacher, standardise, train_test_split
 
 
 def test_the_digits_are_whole():
@@ -193,3 +193,34 @@ def test_standardise_uses_the_training_part_alone():
 def test_a_constant_column_is_only_shifted():
     (a,) = standardise(np.array([[0.1, 0.0], [0.1, 0.0], [0.1, 0.0]]))
     np.testing.assert_allclose(a, 0, atol=1e-16)
+
+
+def test_a_sparse_teacher_reads_only_its_own_inputs():
+    X, y, relevant = sparse_teacher(400, 12, 3, noise=0.0, seed=5)
+    again, same, _ = sparse_teacher(400, 12, 3, noise=0.0, seed=5)
+    np.testing.assert_array_equal(X, again)
+    np.testing.assert_array_equal(y, same)
+    assert len(set(relevant)) == 3
+    assert (y.mean(), y.var()) == (pytest.approx(0, abs=1e-12), pytest.approx(1))
+    noisy = sparse_teacher(400, 12, 3, noise=0.5, seed=5)[1]
+    assert np.std(noisy - y) == pytest.approx(0.5, rel=0.15)
+    # Linear least squares already sees the three: the others correlate by chance only.
+    coefficients = np.abs(np.linalg.lstsq(X, y, rcond=None)[0])
+    assert np.sort(np.argsort(coefficients)[-3:]).tolist() == relevant.tolist()
+
+
+def test_a_teacher_that_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="n_relevant must be <= n_features=4, got 5"):
+        sparse_teacher(10, 4, 5)
+    with pytest.raises(ValueError, match="noise must be a finite number >= 0"):
+        sparse_teacher(10, 4, 2, noise=-1)
+
+
+@pytest.mark.parametrize("penalty", [tr.L1(0.04), tr.GroupLasso(0.01, axis=1)], ids=repr)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_prox_finds_the_inputs_that_matter(penalty, seed):
+    X, y, relevant = sparse_teacher(1500, 30, 5, seed=seed)
+    net = tr.MLP((30, 16, 1), "tanh", seed=0)
+    objective = tr.Objective(net, tr.SquaredError(), [penalty, tr.L2(1e-2)])
+    tr.minimize(objective, X, y, tol=1e-4, max_iter=2000)
+    assert np.flatnonzero(net.weights[0].any(axis=1)).tolist() == relevant.tolist()

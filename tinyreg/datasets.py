@@ -198,6 +198,61 @@ def _whole(numbers: Array) -> Array:
     return numbers
 
 
+def sparse_teacher(
+    n_samples: int,
+    n_features: int,
+    n_relevant: int,
+    *,
+    hidden: int = 8,
+    noise: float = 0.1,
+    seed: int = 0,
+) -> tuple[Array, Array, Array]:
+    """Data of which the truth is known: only some inputs matter, and one can ask who finds them.
+
+    A fixed tanh network reads `n_relevant` of the inputs, drawn at random, all with weights of the
+    same norm; its output has mean 0 and variance 1 over the samples, before noise is added.
+
+    Parameters
+    ----------
+    n_samples, n_features, n_relevant : int
+        n_relevant ≤ n_features.
+    hidden : int
+        Units of the teacher.
+    noise : float
+        Standard deviation of the normal noise on the targets.
+    seed : int
+
+    Returns
+    -------
+    X : (n_samples, n_features) array
+        Standard normal.
+    y : (n_samples,) array
+    relevant : (n_relevant,) array of int
+        The inputs that matter, in ascending order.
+
+    Examples
+    --------
+    >>> X, y, relevant = sparse_teacher(100, 20, 3)
+    >>> X.shape, y.shape, len(relevant)
+    ((100, 20), (100,), 3)
+    """
+    check_integer("n_samples", n_samples, least=2)
+    check_integer("n_features", n_features, least=1)
+    check_integer("n_relevant", n_relevant, least=1)
+    check_integer("hidden", hidden, least=1)
+    check_number("noise", noise, least=0)
+    if n_relevant > n_features:
+        raise ValueError(f"n_relevant must be <= n_features={n_features}, got {n_relevant}")
+    rng = np.random.default_rng(check_integer("seed", seed, least=0))
+    X = rng.normal(size=(n_samples, n_features))
+    relevant = np.sort(rng.choice(n_features, n_relevant, replace=False))
+    W = rng.normal(size=(n_relevant, hidden))
+    W *= np.sqrt(hidden / n_relevant) / np.linalg.norm(W, axis=1, keepdims=True)
+    y = np.tanh(X[:, relevant] @ W) @ rng.choice([-1.0, 1.0], hidden)
+    y = (y - y.mean()) / y.std()
+    return X, y + noise * rng.normal(size=n_samples), relevant
+
+
 def train_test_split(
     X: ArrayLike, y: ArrayLike, test_share: float = 0.2, seed: int = 0
 ) -> tuple[Array, Array, Array, Array]:
