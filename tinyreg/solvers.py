@@ -55,6 +55,7 @@ from tinyreg.penalties import L1, ElasticNet
 SOLVERS = ("subgradient", "ista", "fista", "lbfgs")
 LENGTHEN = 1.1  # the step after an accepted one
 STALLED = 1e-8  # a step this much shorter than the first: the quadratic model has no scale here
+CRAWLING, PATIENCE = 1e-4, 500  # so short for so many iterations: as good as stalled
 ROUNDING = 1e-13  # relative; below this, differences of F say nothing
 
 
@@ -249,6 +250,7 @@ def _proximal(
     fixed = step is not None
     t = float(step) if isinstance(step, int | float) else 1.0
     first_t = None
+    crawled = 0
     total = run.total(at_x[0], x)
     y, at_y, theta = x, at_x, 1.0
     for k in range(1, max_iter + 1):
@@ -264,6 +266,9 @@ def _proximal(
             if first_t is not None and t < STALLED * first_t:
                 return k, _why_stalled(run, x)
         first_t = t if first_t is None else first_t
+        crawled = crawled + 1 if t < CRAWLING * first_t else 0
+        if crawled == PATIENCE:
+            return k, _why_stalled(run, x)
         total_new = run.total(at_new[0], x_new)
         if not (np.isfinite(total_new) and np.isfinite(at_new[1]).all()):
             return k, f"the objective became {total_new} in iteration {k}: a smaller step"
@@ -307,9 +312,9 @@ def _why_stalled(run: Run, x: Array) -> str:
         nearest = min(float(np.abs(z).min()) for z in hidden)
         return (
             f"stalled at a kink of the data loss: the nearest pre-activation is {nearest:.1e} from "
-            f"0, where {net.activation} is not differentiable, and no step size gives a decrease"
+            f"0, where {net.activation} is not differentiable, and steps of useful size raise F"
         )
-    return "the line search failed: no step size gives a decrease"
+    return "the line search failed: steps of useful size raise F"
 
 
 def _split(objective: Objective) -> tuple[Array, Array]:
