@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import test_groups as groups
 from scipy import optimize
 
 import tinyreg as tr
@@ -396,3 +397,34 @@ def test_digits_by_prox_and_by_lbfgs_agree(penalty):
     assert result.fun == pytest.approx(value, rel=1e-8)
     if not penalty.smooth:
         assert ((other.net.weights[0] == 0) == (objective.net.weights[0] == 0)).all()
+
+
+@pytest.mark.parametrize("solver", ["ista", "fista"])
+def test_the_group_lasso_is_solved_as_its_dual_says(solver):
+    X, Y = groups.least_squares()
+    objective = tr.Objective(
+        tr.MLP((groups.D, groups.K), seed=2), SQUARED, tr.GroupLasso(groups.LAM, axis=1)
+    )
+    result = tr.minimize(objective, X, Y, solver, tol=1e-9, max_iter=20_000)
+    assert result.success
+    value, alive = groups.dual_optimum()
+    assert result.fun == pytest.approx(value, rel=1e-8)
+    assert (objective.net.weights[0].any(axis=1) == alive).all()
+
+
+@pytest.mark.filterwarnings("ignore")  # numba's own, while it compiles
+@pytest.mark.parametrize("library", ["sklearn.linear_model", "skglm"])
+def test_the_group_lasso_of_others_on_digits(library):
+    peer = pytest.importorskip(library, reason="needs the bench extra")
+    X, labels = tr.load_digits()
+    X, Y = X - X.mean(axis=0), np.eye(10)[labels] - np.eye(10)[labels].mean(axis=0)
+    # (1/2n)‖Y − XW‖² + α Σ ‖w_g‖, so that α = λ√10.
+    lam = 5e-3
+    model = peer.MultiTaskLasso(lam * np.sqrt(10), fit_intercept=False, tol=1e-10, max_iter=50_000)
+    W = model.fit(X, Y).coef_.T
+    objective, value = solve(X, Y, SQUARED, tr.GroupLasso(lam, axis=1), 10)
+    at_peer = objective.value(X, Y, np.append(W.ravel(), np.zeros(10)))
+    assert value == pytest.approx(at_peer, rel=1e-8)
+    alive = W.any(axis=1)
+    assert (objective.net.weights[0].any(axis=1) == alive).all()
+    assert 0 < alive.sum() < 64
