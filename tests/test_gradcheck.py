@@ -857,3 +857,45 @@ def test_a_group_lasso_with_dead_groups_is_checked_by_its_matrices(axis):
     wrong[objective.net.n_weights - 1] *= 1.001
     assert not tr.check_gradients(objective, X, y, gradient=wrong).ok
     assert (report := tr.check_penalty(R, net.weights[0])).ok, report
+
+
+@pytest.mark.parametrize("k", [1e3, 1e4, 1e5, 1e6])
+def test_waves_shorter_than_the_first_step_are_no_false_alarm(k):
+    def f(x):
+        return np.sin(k * x).sum()
+
+    x = np.linspace(0.5, 2, 20)
+    assert (report := tr.check_gradient(f, lambda x: k * np.cos(k * x), x)).ok, report
+    assert report.rows[0]["match"] == 20
+    assert not tr.check_gradient(f, lambda x: 1.001 * k * np.cos(k * x), x).ok
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("factor", [0.0, 0.999, 2.0])
+def test_a_wrong_residual_of_a_matrix_penalty_is_found(axis, factor):
+    class Wrong(tr.GroupLasso):
+        def residual(self, w, g):
+            return factor * super().residual(w, g)
+
+    w = np.random.default_rng(0).normal(size=(5, 4))
+    report = tr.check_penalty(Wrong(0.3, axis, l1=0.1), w)
+    assert [row["block"] for row in report.rows if row["mismatch"]] == ["residual"], report
+    assert tr.check_penalty(tr.GroupLasso(0.3, axis, l1=0.1, l2=0.2), w).ok
+
+
+def test_a_forward_with_a_cache_is_pointed_to_the_adapter():
+    for cache in (None, np.ones((5, 4))):
+        with pytest.raises(TypeError, match="forward must return one array, got a tuple"):
+            tr.check_backward(lambda z, c=cache: (z, c), lambda d, z: d, np.ones((5, 4)))
+
+
+@pytest.mark.parametrize("wrt", [0, [3], [-1], [0, 7], ["x"]])
+def test_a_bad_wrt_is_named(wrt):
+    with pytest.raises((TypeError, ValueError), match="wrt must"):
+        tr.check_backward(np.tanh, lambda d, z: d * (1 - np.tanh(z) ** 2), np.ones(3), wrt=wrt)
+
+
+@pytest.mark.parametrize("penalty", [3, tr.L1, None])
+def test_what_is_no_penalty_is_named(penalty):
+    with pytest.raises(TypeError, match=r"penalty must be a penalty such as L1\(1e-3\)"):
+        tr.check_penalty(penalty, np.ones(3))

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.errors import Array, check_array, check_choice, check_integer, check_number, describe
+from tinyreg.errors import (
+    Array,
+    check_array,
+    check_choice,
+    check_integer,
+    check_list,
+    check_number,
+    describe,
+)
 from tinyreg.stencils import (
     EPS,
     Line,
@@ -185,7 +193,10 @@ def check_backward(
         raise ValueError("arrays must not be empty: hand in the inputs of forward")
     inputs = [to_numpy(array) for array in arrays]
     floats = [i for i, array in enumerate(inputs) if array.dtype.kind == "f"]
-    chosen = list(range(len(inputs)) if wrt is None else wrt)
+    chosen = list(range(len(inputs))) if wrt is None else check_list("wrt", wrt)
+    for i in chosen:
+        if check_integer("wrt must hold positions of inputs; each", i, least=0) >= len(inputs):
+            raise ValueError(f"wrt must hold positions below {len(inputs)}, got {i}")
     if not set(chosen) & set(floats):
         raise TypeError("arrays must hold at least one array of floats to differentiate by")
     names = [f"input {i}" for i in range(len(inputs))] if names is None else list(names)
@@ -194,7 +205,13 @@ def check_backward(
     inputs = [as_point(names[i], a) if i in floats else a for i, a in enumerate(inputs)]
 
     def run(*values: Array) -> Array:
-        return to_numpy(forward(*(value.copy() for value in values)))
+        result = forward(*(value.copy() for value in values))
+        if isinstance(result, tuple):
+            raise TypeError(
+                f"forward must return one array, got a tuple of {len(result)}; the docstring of "
+                "check_backward has the adapter for a pair with a cache"
+            )
+        return to_numpy(result)
 
     out = run(*inputs)
     if out.dtype.kind not in "fiu":

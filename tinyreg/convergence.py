@@ -34,15 +34,17 @@ RATES = {"subgradient, 1/√k": 0.5, "ista": 1.0, "fista": 2.0}
 
 @dataclass(frozen=True)
 class Curve:
-    """One solver's way: entry k of each list is after k steps, entry 0 the start.
+    """One solver's way: entry 0 of each list is the start, entry k is after the k-th step taken.
 
-    `seconds` is the solver's own time, without the measurements.
+    `seconds` is the solver's own time, without the measurements. `residual` (the stationarity),
+    `exact_zeros` and `gap` are of the point returned, the best one.
     """
 
     solver: str
     objective: list[float]
     stationarity: list[float]
     seconds: list[float]
+    residual: float
     exact_zeros: float
     gap: float | None
     message: str
@@ -85,7 +87,7 @@ class Convergence:
                     curve.solver,
                     str(len(curve.objective) - 1),
                     f"{min(curve.objective) - self.best:.1e}",
-                    f"{curve.stationarity[-1]:.1e}",
+                    f"{curve.residual:.1e}",
                     f"{100 * curve.exact_zeros:.1f} %",
                     f"{curve.seconds[-1]:.2f}",
                 ]
@@ -161,6 +163,7 @@ def converge(
                 objective=result.history["objective"],
                 stationarity=result.history["stationarity"],
                 seconds=result.history["seconds"],
+                residual=result.stationarity,
                 exact_zeros=float(np.mean(weights == 0)),
                 gap=result.gap,
                 message=result.message,

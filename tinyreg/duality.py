@@ -42,7 +42,7 @@ from tinyreg.objective import Data, Objective
 from tinyreg.penalties import L1, L2, ElasticNet
 
 NEWTON_STEPS = 50
-BALANCED = 1e-13  # |Σθ| at which the bias counts as fitted
+BALANCED = 1e-13  # |Σθ|, as a share of Σ|θ| if that is large, at which the bias counts as fitted
 
 
 def is_convex(objective: Objective) -> bool:
@@ -57,11 +57,11 @@ def dual_penalty(objective: Objective) -> tuple[float, float] | None:
         return None
     if isinstance(penalty, list | tuple):
         (penalty,) = penalty
-    if isinstance(penalty, L1):
+    if type(penalty) is L1:  # a subclass may be another function
         l1, l2 = penalty.lam, 0.0
-    elif isinstance(penalty, L2):
+    elif type(penalty) is L2:
         l1, l2 = 0.0, penalty.lam
-    elif isinstance(penalty, ElasticNet):
+    elif type(penalty) is ElasticNet:
         l1, l2 = penalty.l1, penalty.l2
     else:
         return None
@@ -84,8 +84,8 @@ def duality_gap(objective: Objective, data: Data, params: Array, value: float) -
     Returns
     -------
     float or None
-        None for a net with hidden layers, another penalty, or none; ∞ if the bias has no best
-        value (a class that no sample has).
+        None for a net with hidden layers, another penalty, or none; ∞ if Newton's method finds no
+        bias (where a cross-entropy is so saturated that no curvature is left).
     """
     penalty = dual_penalty(objective)
     if penalty is None:
@@ -116,7 +116,7 @@ def _balanced_dual(loss: Loss, z: Array, y: Array, omega: Array) -> Array | None
     u = loss.predict(z) - y
     for _ in range(NEWTON_STEPS):
         imbalance = np.sum(omega * u, axis=0)
-        if np.abs(imbalance).max() <= BALANCED:
+        if np.abs(imbalance).max() <= BALANCED * max(1.0, float(np.sum(omega * np.abs(u)))):
             return u
         p = u + y
         if isinstance(loss, SquaredError):

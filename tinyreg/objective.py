@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from tinyreg.errors import Array, check_array, check_features, check_sample_weight, describe
 from tinyreg.losses import Loss
 from tinyreg.network import MLP, backward_pass, forward_pass
-from tinyreg.penalties import Penalty
+from tinyreg.penalties import Penalty, check_penalty_type
 
 BLOCK = 32_768  # numbers: a penalty's temporaries of this size stay in the cache
 CHUNK = 262_144  # numbers: about as many activations are held at once in a pass over all samples
@@ -382,11 +382,8 @@ class Objective:
 
 
 def _check_penalty(name: str, penalty: object) -> None:
-    wanted = ("value", "subgradient", "prox", "residual", "smooth")
-    if penalty is not None and (
-        isinstance(penalty, type) or not all(hasattr(penalty, method) for method in wanted)
-    ):
-        raise TypeError(f"{name} must be a penalty such as L1(1e-3), got {describe(penalty)}")
+    if penalty is not None:
+        check_penalty_type(name, penalty)
 
 
 def _elementwise(penalty: Penalty | None) -> bool:

@@ -63,6 +63,13 @@ class Penalty(Protocol):
         """The distance of −g to ∂R(w), coordinate by coordinate."""
 
 
+def check_penalty_type(name: str, penalty: object) -> None:
+    """Whether `penalty` has what a `Penalty` has; a clear error if not."""
+    wanted = ("value", "subgradient", "prox", "residual", "smooth")
+    if isinstance(penalty, type) or not all(hasattr(penalty, method) for method in wanted):
+        raise TypeError(f"{name} must be a penalty such as L1(1e-3), got {describe(penalty)}")
+
+
 def soft_threshold(w: Array, threshold: float | Array) -> Array:
     """Move w towards 0 by `threshold`, and no further than 0: the prox of threshold·|w|.
 

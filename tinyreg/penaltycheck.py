@@ -19,7 +19,7 @@ from tinyreg.blackbox import (
     to_numpy,
 )
 from tinyreg.errors import Array, check_integer, check_number
-from tinyreg.penalties import Penalty
+from tinyreg.penalties import Penalty, check_penalty_type
 from tinyreg.stencils import EPS, Measured, one_by_one, unit_vectors
 from tinyreg.verdicts import Coordinates, Part, Report, block_row
 
@@ -73,6 +73,7 @@ def check_penalty(
     >>> [row["block"] for row in report.rows if row["mismatch"]]
     ['prox', 'prox and residual', 'prox, a step each']
     """
+    check_penalty_type("penalty", penalty)
     point = as_point("w", w)
     t = check_number("step", step, above=0)
     check_number("rtol", rtol, above=0)
@@ -108,11 +109,18 @@ def check_penalty(
         zero.error += 64 * EPS * np.abs(np.nan_to_num(subgradient))
         left = penalty.residual(u.copy(), -subgradient)
         add("residual", np.where(np.abs(left) <= zero.error, 0.0, left), zero)
-        if separable:
-            for spread in (0.3, 3.0):
-                g = spread * (1e-3 + np.abs(np.nan_to_num(subgradient)).max())
-                g = g * rng.standard_normal(u.shape)
+        for spread in (0.3, 3.0):
+            g = spread * (1e-3 + np.abs(np.nan_to_num(subgradient)).max())
+            g = g * rng.standard_normal(u.shape)
+            if separable or not slopes.kink.any():
                 add("residual", penalty.residual(u.copy(), g.copy()), _distance(slopes, g))
+    if not separable:
+        nothing = np.zeros_like(point)
+        for spread in (1.0, 10.0):
+            g = spread * (1e-3 + np.abs(np.nan_to_num(penalty.subgradient(point.copy()))).max())
+            g = g * rng.standard_normal(point.shape)
+            given = np.asarray(penalty.residual(nothing.copy(), g.copy()), np.float64)
+            add("residual", given, _distance_at_zero(value, g, given, rng))
 
     report = Report(f"penalty {penalty!r}, step {t:g}", [])
     for block, tried in parts.items():
@@ -176,6 +184,38 @@ def _distance(slopes: Measured, g: Array) -> Measured:
     out.value[...] = np.maximum(np.maximum(low + g, -g - high), 0.0)
     out.error[...] = np.where(slopes.kink, slopes.side_error, slopes.error) + 8 * EPS * np.abs(g)
     out.reason[...] = slopes.reason
+    return out
+
+
+def _distance_at_zero(
+    value: Callable[[Array], float], g: Array, given: Array, rng: np.random.Generator
+) -> Measured:
+    """The distance of −g to ∂R(0) as a vector, proved by directional derivatives.
+
+    A convex R has R'(0; v) = max s·v over s ∈ ∂R(0), so that for each unit v the number
+    −g·v − R'(0; v) is a lower bound of ‖−g − s‖. It is attained along the vector from the nearest
+    s to −g. So the given vector r (with the signs of −g, which every s nearest to −g keeps where
+    R is even) is right if the bound along it is its length, and no other direction has more.
+    """
+    h = 1e-6
+    at_zero = value(np.zeros_like(g))
+
+    def bound(v: Array) -> float:
+        v = v / np.sqrt(np.sum(v * v))
+        return float(np.vdot(-g, v)) - (value(h * v) - at_zero) / h
+
+    length = float(np.sqrt(np.sum(given * given)))
+    size = float(np.sqrt(np.sum(g * g)))
+    ways = [-g, *(size * rng.standard_normal((50, *g.shape)) / np.sqrt(g.size) - g)]
+    highest = max(bound(v) for v in ways)
+    attained = bound(-np.sign(g) * given) if length > 0 else 0.0
+    out = Measured.blank(g.shape)
+    out.value[...] = given
+    out.error += 1e-6 * size
+    if abs(attained - length) > 1e-4 * size or highest > length + 1e-4 * size:
+        # The right vector is not known from this, but its length is: at least the bound.
+        right = max(attained, highest)
+        out.value[...] = given * right / length if length > 0 else np.abs(g) * right / size
     return out
 
 

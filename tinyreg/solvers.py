@@ -55,7 +55,9 @@ from tinyreg.penalties import L1, ElasticNet
 SOLVERS = ("subgradient", "ista", "fista", "lbfgs")
 LENGTHEN = 1.1  # the step after an accepted one
 STALLED = 1e-8  # a step this much shorter than the first: the quadratic model has no scale here
-CRAWLING, PATIENCE = 1e-4, 500  # so short for so many iterations: as good as stalled
+CRAWLING, PATIENCE = 1e-4, 500  # so short, and F falling by so small a share, for so long: as well
+TINY = 1e-14  # the shortest step worth trying first
+AT_KINK = 1e-6  # of the largest pre-activation: one this near to 0 is on its kink
 ROUNDING = 1e-13  # relative; below this, differences of F say nothing
 
 
@@ -88,6 +90,10 @@ class Run:
             smooth_value + objective.penalty_value(params) - objective.penalty_value(params, True)
         )
 
+    def meets(self, total: float, stationarity: float, gap: float | None) -> bool:
+        """Whether a point is as good as was asked for; a gap is compared with F itself."""
+        return stationarity <= self.tol and (gap is None or gap <= self.tol * max(1.0, abs(total)))
+
     def record(self, params: Array, total: float, data_gradient: Array) -> bool:
         """Note an iterate, outside the clock; True if it is stationary to the tolerance."""
         self.seconds += time.perf_counter() - self.began
@@ -98,7 +104,7 @@ class Run:
         self.history["seconds"].append(self.seconds)
         if gap is not None:
             self.history.setdefault("gap", []).append(gap)
-        done = stationarity <= self.tol and (gap is None or gap <= self.tol)
+        done = self.meets(total, stationarity, gap)
         if total < self.best_record[0] or done:
             self.best[:] = params
             self.best_record = (total, stationarity, gap)
@@ -127,7 +133,8 @@ def minimize(
     solver : "subgradient", "ista", "fista" or "lbfgs"
         See the module's docstring. "lbfgs" takes smooth penalties, L1 and ElasticNet.
     tol : float
-        > 0: the stationarity residual, and the duality gap where there is one, to reach.
+        > 0: the stationarity residual to reach, and where there is a duality gap, the gap as a
+        share of max(1, |F|).
     max_iter : int
     step : float or schedule, optional
         "subgradient": the step size t, or a function of the number of steps done, such as
@@ -144,8 +151,9 @@ def minimize(
         gap : a bound of F(x) − min F where the problem is convex and has one, else None;
         success : whether x meets `tol`;  message : why it stopped;
         nit, nfev : iterations, and evaluations of f with its gradient;
-        history : a dict of lists with an entry for the start and for each iterate: "objective",
-        "stationarity", "seconds", and "gap" where there is one.
+        history : a dict of lists with an entry for the start and for each iterate (a step that
+        was taken back makes none): "objective", "stationarity", "seconds", and "gap" where there
+        is one.
 
     Raises
     ------
@@ -170,7 +178,7 @@ def minimize(
         if solver == "lbfgs":
             raise ValueError("step goes with subgradient, ista and fista; lbfgs finds its own")
         if not callable(step):
-            check_number("step", step, above=0)
+            step = check_number("step", step, above=0)
         elif solver != "subgradient":
             raise TypeError(f"step must be a number for {solver}, got {describe(step)}")
     split = _split(objective) if solver == "lbfgs" else None
@@ -195,7 +203,7 @@ def minimize(
 
     objective.net.params = run.best
     total, stationarity, gap = run.best_record
-    success = stationarity <= tol and (gap is None or gap <= tol)
+    success = run.meets(total, stationarity, gap)
     if success:
         word = "optimal" if is_convex(objective) else "stationary"
         why = f"{word}: the stationarity residual is {stationarity:.1e}"
@@ -248,10 +256,10 @@ def _proximal(
 ) -> tuple[int, str]:
     """ISTA, and with `accelerated` FISTA: both are a proximal step from y, with y = x in ISTA."""
     fixed = step is not None
-    t = float(step) if isinstance(step, int | float) else 1.0
+    t = 1.0 if step is None else learning_rate(step, 0)
     first_t = None
-    crawled = 0
     total = run.total(at_x[0], x)
+    crawled, total_then = 0, total
     y, at_y, theta = x, at_x, 1.0
     for k in range(1, max_iter + 1):
         gradient_y = at_y[1]
@@ -263,12 +271,16 @@ def _proximal(
             if fixed or _below_model(at_y, at_new, x_new - y, t):
                 break
             t, shortened = t / 2, True
-            if first_t is not None and t < STALLED * first_t:
+            if t < (TINY if first_t is None else STALLED * first_t):
                 return k, _why_stalled(run, x)
         first_t = t if first_t is None else first_t
-        crawled = crawled + 1 if t < CRAWLING * first_t else 0
-        if crawled == PATIENCE:
-            return k, _why_stalled(run, x)
+        if t >= CRAWLING * first_t:
+            crawled, total_then = 0, total
+        crawled += 1
+        if crawled > PATIENCE:
+            if total_then - total < CRAWLING * abs(total):
+                return k, _why_stalled(run, x)
+            crawled, total_then = 0, total
         total_new = run.total(at_new[0], x_new)
         if not (np.isfinite(total_new) and np.isfinite(at_new[1]).all()):
             return k, f"the objective became {total_new} in iteration {k}: a smaller step"
@@ -310,10 +322,12 @@ def _why_stalled(run: Run, x: Array) -> str:
     if net.activation in ("relu", "leaky_relu") and len(net.sizes) > 2:
         hidden = net.trace(run.data.X, x).pre_activations[:-1]
         nearest = min(float(np.abs(z).min()) for z in hidden)
-        return (
-            f"stalled at a kink of the data loss: the nearest pre-activation is {nearest:.1e} from "
-            f"0, where {net.activation} is not differentiable, and steps of useful size raise F"
-        )
+        if nearest <= AT_KINK * max(float(np.abs(z).max()) for z in hidden):
+            return (
+                f"stalled at a kink of the data loss: the nearest pre-activation is {nearest:.1e} "
+                f"from 0, where {net.activation} is not differentiable, and steps of useful size "
+                "raise F"
+            )
     return "the line search failed: steps of useful size raise F"
 
 
@@ -321,9 +335,9 @@ def _split(objective: Objective) -> tuple[Array, Array]:
     """l1 and l2 for each coordinate, of the penalties that are not smooth."""
     l1, l2 = np.zeros(objective.net.n_params), np.zeros(objective.net.n_params)
     for block, R in objective.penalised:
-        if isinstance(R, L1):
+        if type(R) is L1:  # a subclass may be another function
             l1[block] = R.lam
-        elif isinstance(R, ElasticNet):
+        elif type(R) is ElasticNet:
             l1[block], l2[block] = R.l1, R.l2
         elif not R.smooth:
             raise ValueError(
@@ -368,7 +382,7 @@ def _lbfgs(run: Run, x: Array, split: tuple[Array, Array], max_iter: int) -> tup
     def at_iterate(q: Array) -> None:
         nonlocal nit
         nit += 1
-        if not np.array_equal(q, last["q"]):
+        if not np.array_equal(q, last["q"]):  # the line search may end on an earlier trial
             f(q)
         w = parameters(q)
         if run.record(w, run.total(float(last["smooth"]), w), np.asarray(last["data_gradient"])):

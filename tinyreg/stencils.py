@@ -129,8 +129,9 @@ def along(phi: Callable[[float], float], phi0: float, steps: list[float], noise:
     """φ'(0) from values of φ, or D⁻ and D⁺ if φ has a kink there.
 
     The steps are tried from the largest to the smallest; the first at which φ looks smooth
-    decides. If it looks kinked at all steps that the noise leaves readable, the kink is real (or
-    nearer than the smallest of them), provided that D⁻ and D⁺ have settled.
+    decides, if the next one confirms it: a step longer than the waves of φ may find any slope. If
+    φ looks kinked at all steps that the noise leaves readable, the kink is real (or nearer than
+    the smallest of them), provided that D⁻ and D⁺ have settled.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ def along(phi: Callable[[float], float], phi0: float, steps: list[float], noise:
     """
     seen: list[tuple[float, float, float]] = []  # D⁻, D⁺ and their rounding error
     bad, size = "", 0.0  # size: the largest slope seen, to which a jump of the slope is compared
-    for h in steps:
+    for i, h in enumerate(steps):
         values = [phi(h), phi(-h), phi(h / 2), phi(-h / 2)]
         if not np.isfinite(values).all():
             bad = bad or f"the function is not finite within {h:.1g} of this point"
@@ -163,7 +164,15 @@ def along(phi: Callable[[float], float], phi0: float, steps: list[float], noise:
             return Line(value, abs(wide - narrow) + rounding)
         jump = abs(right - left)
         if jump <= 2 * rounding + SMOOTH * size:
-            return Line(value, abs(wide - narrow) + (rounding + jump) / 2)
+            error = abs(wide - narrow) + (rounding + jump) / 2
+            finer = steps[i + 1] if i + 1 < len(steps) else h
+            if noise / finer > 1e-2 * size:  # it could not tell
+                return Line(value, error)
+            confirmed = (phi(finer) - phi(-finer)) / (2 * finer)
+            if abs(confirmed - value) <= error + 2 * noise / finer + 1e-3 * abs(value):
+                return Line(value, error)
+            bad = "the slopes do not settle: the function varies faster than the steps resolve"
+            continue
         seen.append((left, right, rounding))
     if not seen:
         return Line(np.nan, np.nan, reason=bad or "no step gave a difference")
@@ -206,11 +215,16 @@ def noise_of(f: Callable[[Array], float], x: Array, f0: float, rng: np.random.Ge
     and the points lie on one side of x, where the kink would be.
     """
     direction = 1e-6 * rng.choice([-1.0, 1.0], x.shape) * np.where(x == 0, 1.0, np.abs(x))
-    values = np.array([f(x + k * direction) for k in range(1, 17)])
-    scatter = 0.0
-    if np.isfinite(values).all():
-        scatter = float(np.median(np.abs(np.diff(values, 3)))) / np.sqrt(20)
-    return max(2 * scatter, EPS * abs(f0))
+    scatter = np.inf
+    for nearer in (1, 8, 64, 512):
+        values = np.array([f(x + k / nearer * direction) for k in range(1, 17)])
+        before, scatter = scatter, 0.0
+        if np.isfinite(values).all():
+            scatter = float(np.median(np.abs(np.diff(values, 3)))) / np.sqrt(20)
+        # What is smooth, if quick, falls by 8³ from one to the next; noise does not.
+        if scatter > before / 50 or scatter <= EPS * abs(f0):
+            break
+    return max(2 * min(scatter, before), EPS * abs(f0))
 
 
 def complex_slope(f: Callable[[Array], complex], x: Array, direction: Array) -> float:
