@@ -236,6 +236,7 @@ def test_check_passes_what_is_right(options, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("ok: gradient of ")
     assert "W1" in out
+    assert "data: the first" in out
     assert ("float32 gradient: off by" in out) == ("float32" in options)
     assert err == ""
     assert main(["check", *options, "--json"]) == 0
@@ -283,6 +284,8 @@ def test_check_takes_a_table(csv_file, capsys, loss):
         ["--lam", "-1"],
         ["--loss", "hinge"],
         ["--model", "missing.npz"],
+        ["--model", "missing.npz", "--sizes", "3,2"],
+        ["--model", "missing.npz", "--dtype", "float32"],
         ["--data", "digits", "--sizes", "5,3"],
         ["--data", "digits", "--sizes", "64,1", "--loss", "sigmoid"],
     ],
@@ -336,6 +339,7 @@ def test_a_walk_that_breaks_off_is_status_1(capsys):
         ["--lams", "1:2"],
         ["--lams", "0.1,0.01"],
         ["--lams", "0,1"],
+        ["--lams=-1:1:3"],
         ["--workers", "0"],
         ["--methods", "none"],
         ["--validation-share", "1"],

@@ -1,14 +1,16 @@
 """The path over λ: warm starts, measures, the choice of λ, executors and failures."""
 
 import json
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import tinyreg as tr
 from tinyreg.datasets import train_test_split
-from tinyreg.path import LambdaPath, Point, with_lam
+from tinyreg.path import Failure, LambdaPath, Point, Walk, _is_dead, _measure, with_lam
 
 LAMS = [1e-3, 1e-2, 0.1, 1.0, 10.0]  # dead at the last ones, with these long steps
 
@@ -124,13 +126,11 @@ def table(scores, zeros=None, method="proximal"):
 
 
 def test_the_one_standard_error_rule_by_hand():
-    # Means 0.80, 0.90, 0.87, 0.70; at the best λ the seeds give 0.85, 0.90, 0.95: s = 0.05,
-    # standard error 0.05/√3 = 0.0289, so 0.8711 is the limit: 0.87 misses it and 0.88 does not.
-    seeds = [[0.80, 0.85, 0.87, 0.7], [0.80, 0.90, 0.87, 0.7], [0.80, 0.95, 0.87, 0.7]]
-    assert table(seeds).best("proximal") == (0.2, 0.2)
-    for row in seeds:
-        row[2] = 0.88
-    assert table(seeds).best("proximal") == (0.2, 0.3)
+    # Means 0.80, 0.90, …; at the best λ the seeds give 0.85, 0.90, 0.95: s = 0.05 with n − 1
+    # (0.0408 with n), standard error 0.05/√3 = 0.0289, and the limit is 0.8711 (0.8764 with n).
+    for third, chosen in ((0.87, 0.2), (0.874, 0.3)):
+        seeds = [[0.8, score, third, 0.7] for score in (0.85, 0.90, 0.95)]
+        assert table(seeds).best("proximal") == (0.2, chosen)
 
 
 def test_one_seed_has_no_standard_error_and_a_tie_goes_to_the_sparser():
@@ -204,29 +204,97 @@ def test_a_walk_that_diverges_keeps_what_came_before():
     assert "broke off: proximal, seed 1, λ = " in str(result)
 
 
-class OneDies:
-    """An executor whose second worker dies and takes its result along."""
+class Deadly(tr.L1):
+    """A penalty that kills its process, at the larger λ and for one method only."""
 
-    def __init__(self):
-        self.calls = 0
-
-    def submit(self, function, *arguments):
-        self.calls += 1
-        future = Future()
-        if self.calls == 2:
-            future.set_exception(RuntimeError("killed"))
-        else:
-            future.set_result(function(*arguments))
-        return future
+    def prox(self, w, step):
+        if self.lam > 0.05 and multiprocessing.parent_process() is not None:
+            os._exit(3)
+        return super().prox(w, step)
 
 
-def test_a_worker_that_dies_is_named_and_the_rest_is_kept(result):
-    other = tr.path(*data(), **SETTINGS, executor=OneDies())
-    assert [(f.method, f.seed, f.lam) for f in other.failures] == [("subgradient", 1, None)]
-    assert other.failures[0].reason == "the worker died: RuntimeError killed"
-    kept = [m for m in measures(result) if (m["method"], m["seed"]) != ("subgradient", 1)]
-    assert measures(other) == kept
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_dies_is_named_with_its_lambda_and_the_rest_is_kept(result, workers):
+    with ProcessPoolExecutor(workers) as executor:
+        other = tr.path(
+            *data(), **SETTINGS, methods=["proximal", "subgradient"], penalty=Deadly(1.0),
+            executor=executor,
+        )  # fmt: skip
+        again = tr.path(*data(), **SETTINGS, executor=executor)  # of a pool that is broken now
+    assert [(f.method, f.seed, f.lam) for f in other.failures] == [
+        ("proximal", 0, 0.1),
+        ("proximal", 1, 0.1),
+    ]
+    assert "the worker died" in other.failures[0].reason
+    kept = [m for m in measures(result) if m["method"] == "subgradient" or m["lam"] < 0.05]
+    assert sorted(measures(other), key=str) == sorted(kept, key=str)
     assert other.best("subgradient")
+    assert measures(again) == measures(result)
+    assert not again.failures
+
+
+class Raising(tr.L1):
+    """A penalty with a bug that shows at a larger λ."""
+
+    def prox(self, w, step):
+        if self.lam > 0.05:
+            raise KeyError("boom")
+        return super().prox(w, step)
+
+
+@pytest.mark.parametrize("make", [None, ThreadPoolExecutor, ProcessPoolExecutor])
+def test_a_walk_that_raises_ends_alike_in_every_executor(result, make):
+    settings = SETTINGS | {"penalty": Raising(1.0)}
+    if make is None:
+        other = tr.path(*data(), **settings)
+    else:
+        with make(2) as executor:
+            other = tr.path(*data(), **settings, executor=executor)
+    assert [(f.seed, f.lam, f.reason) for f in other.failures] == [
+        (0, 0.1, "KeyError: 'boom'"),
+        (1, 0.1, "KeyError: 'boom'"),
+    ]
+    assert measures(other) == [
+        m for m in measures(result) if m["method"] == "subgradient" or m["lam"] < 0.05
+    ]
+
+
+def test_a_walk_that_broke_off_does_not_shorten_the_others():
+    result = table([[0.8, 0.9, 0.95], [0.8, 0.9, 0.95], [0.1]])
+    result.failures.append(Failure("proximal", 2, 0.2, "diverged"))
+    assert result.lams("proximal") == [0.1, 0.2, 0.3]
+    assert result.mean("proximal", "validation_score")[0] == pytest.approx(0.8)
+
+
+def test_without_hidden_layers_the_walk_ends_at_lambda_max():
+    X, y = data()[:2]
+    largest = tr.lambda_max(X, y, tr.SoftmaxCrossEntropy())
+    lams = [0.5 * largest, 0.9 * largest, 1.5 * largest, 5 * largest]
+    result = tr.path(*data(), lams=lams, hidden=(), first_epochs=1, epochs=1, seeds=[0])
+    assert result.lams("subgradient") == lams[:3]
+
+
+def test_a_net_is_dead_where_any_layer_is():
+    net = tr.MLP((4, 3, 2))
+    assert not _is_dead(net)
+    for layer in (0, 1):
+        dead = net.copy()
+        dead.weights[layer][:] = 0
+        assert _is_dead(dead)
+
+
+def test_a_unit_is_active_with_weights_on_both_sides():
+    X, y, X_val, y_val, _, _ = data()
+    loss, R = tr.SoftmaxCrossEntropy(), tr.L1(0.1)
+    task = Walk(
+        "proximal", 0, (0.1,), R, loss, (64, 6, 10), "relu", "float64", tr.SGD(0.1), 1, 1, 32,
+        (X, y), (X_val, y_val), None,
+    )  # fmt: skip
+    net = tr.MLP((64, 6, 10), seed=0)
+    assert _measure(task, tr.Objective(net, loss, R), 0.1, 0.0).active_units == 6
+    net.weights[1][2] = 0  # nobody listens
+    net.weights[0][:, 4] = 0  # nothing goes in
+    assert _measure(task, tr.Objective(net, loss, R), 0.1, 0.0).active_units == 4
 
 
 def test_a_penalty_is_walked_by_its_lambda():
@@ -257,6 +325,8 @@ def test_a_penalty_is_walked_by_its_lambda():
         ({"first_epochs": 0}, ValueError, "first_epochs must be"),
         ({"X": np.full((96, 64), np.nan)}, ValueError, "X, y: X must be finite"),
         ({"X_validation": np.zeros((24, 3))}, ValueError, "X_validation, y_validation: X must"),
+        ({"executor": 3}, TypeError, "executor must be a PEP 3148 executor, got int 3"),
+        ({"progress": "x"}, TypeError, "progress must be a function"),
         ({"X_test": None}, ValueError, "X_test and y_test go together"),
     ],
 )

@@ -342,6 +342,81 @@ def test_bad_arguments_are_named_and_change_nothing(settings, error, words):
     np.testing.assert_array_equal(objective.net.params, before)
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1e4, 1e7])
+def test_the_gap_knows_no_units(scale):
+    X, y = data(SQUARED)
+    objective = objective_of(SQUARED, tr.L1(0.02 * scale))
+    result = tr.minimize(objective, X, scale * y, tol=1e-6 * max(scale, 1), max_iter=5000)
+    assert result.success, result.message
+    assert np.isfinite(result.history["gap"]).all()
+
+
+def test_a_step_may_be_any_number():
+    X, y = data(SQUARED)
+    values = [
+        tr.minimize(objective_of(SQUARED, tr.L1(0.02)), X, y, "ista", step=step, max_iter=3).fun
+        for step in (0.25, np.float32(0.25), np.float64(0.25))
+    ]
+    assert values[0] == values[1] == values[2]
+    whole = [
+        tr.minimize(objective_of(SQUARED, tr.L2(0.0)), X / 9, y, "ista", step=step, max_iter=3).fun
+        for step in (2, np.int64(2), 2.0)
+    ]
+    assert whole[0] == whole[1] == whole[2]
+
+
+def test_the_clock_of_the_history_adds_up():
+    X, y = data(SQUARED)
+    for solver in ("ista", "fista", "lbfgs", "subgradient"):
+        result = tr.minimize(objective_of(SQUARED, tr.L1(0.02)), X, y, solver, max_iter=30)
+        seconds = np.array(result.history["seconds"])
+        assert np.all(np.diff(seconds) > 0)
+
+
+def test_a_subclass_is_a_penalty_of_its_own():
+    class Fivefold(tr.L1):
+        def value(self, w):
+            return 5 * super().value(w)
+
+        def subgradient(self, w):
+            return 5 * super().subgradient(w)
+
+        def prox(self, w, step):
+            return super().prox(w, 5 * step)
+
+        def residual(self, w, g):
+            return tr.L1(5 * self.lam).residual(w, g)
+
+    X, y = data(SQUARED)
+    own, plain = objective_of(SQUARED, Fivefold(0.01)), objective_of(SQUARED, tr.L1(0.05))
+    result = tr.minimize(own, X, y, tol=1e-10)
+    assert result.success
+    assert result.gap is None
+    assert result.fun == pytest.approx(tr.minimize(plain, X, y, tol=1e-10).fun, rel=1e-12)
+    with pytest.raises(ValueError, match="solver 'lbfgs' takes"):
+        tr.minimize(own, X, y, "lbfgs")
+
+
+def test_a_first_step_at_a_kink_ends_at_once():
+    net = tr.MLP((2, 1, 1))
+    net.params = [1.0, 1.0, 1.0, -1.0, 0.0]
+    objective = tr.Objective(net, SQUARED)
+    X, y = [[1.0, 0.0], [1.0, 1.0], [-5.0, -5.0]], [-10.0, 3.0, 10.0]
+    result = tr.minimize(objective, X, y, "ista", max_iter=400)
+    assert result.nit == 1
+    assert "stalled at a kink of the data loss: the nearest pre-activation is 0.0e+00" in (
+        result.message
+    )
+
+
+def test_a_change_of_scale_is_not_called_a_kink():
+    net = tr.MLP((2, 1, 1))
+    net.params = [1.0, 1.0, 1.0, 1.0, 0.0]
+    objective = tr.Objective(net, SQUARED)
+    result = tr.minimize(objective, [[1.0, 0.0], [1.0, 1.0]], [-1e6, 3.0], max_iter=50)
+    assert "kink" not in result.message
+
+
 # The same problems as others solve them. tinyreg's data loss is a mean, so that λ converts as said.
 
 

@@ -2,6 +2,7 @@
 
 from tinyreg.comparison import Comparison, compare
 from tinyreg.datasets import load_digits, load_table
+from tinyreg.duality import lambda_max
 from tinyreg.errors import DivergenceError, GradientCheckError
 from tinyreg.gradcheck import check_backward, check_gradient, check_gradients, check_penalty
 from tinyreg.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
@@ -40,6 +41,7 @@ __all__ = [
     "check_penalty",
     "compare",
     "fit",
+    "lambda_max",
     "load_digits",
     "load_table",
     "minimize",

@@ -161,9 +161,9 @@ def _add_check(commands: argparse._SubParsersAction[Parser]) -> None:
         "one is wrong. The exit status is 1 if one is.",
         "tinyreg check --sizes 64,32,10 --activation gelu --penalty elasticnet",
     )
-    add("--sizes", default="64,64,10", metavar="N,...", help="units by layer (default 64,64,10)")
+    add("--sizes", metavar="N,...", help="units by layer (default 64,64,10)")
     names = ", ".join(ACTIVATIONS)
-    add("--activation", choices=ACTIVATIONS, default="relu", metavar="NAME", help=names)
+    add("--activation", choices=ACTIVATIONS, metavar="NAME", help=f"{names} (default relu)")
     add("--model", metavar="FILE", help="a saved network in place of a new one")
     add("--loss", choices=LOSSES, default="softmax", help=f"{', '.join(LOSSES)} (default softmax)")
     add("--penalty", choices=("none", *PENALTIES), default="l1", help="default l1")
@@ -171,7 +171,7 @@ def _add_check(commands: argparse._SubParsersAction[Parser]) -> None:
     add("--data", metavar="FILE", help="digits, FILE.csv or FILE.npz (default: digits if they fit)")
     add("--target", metavar="COLUMN", help="column (CSV; default: the last) or array (NPZ; y)")
     add("--batch", type=int, default=32, help="samples to check on (default 32)")
-    add("--dtype", choices=("float64", "float32"), default="float64", help="default float64")
+    add("--dtype", choices=("float64", "float32"), help="default float64")
     add("--json", action="store_true", help="print the JSON in place of the table")
 
 
@@ -257,7 +257,10 @@ def run_path(arguments: argparse.Namespace) -> int:
     out = _folder(arguments.out)
     X, y, task = _load(arguments)
     X, y, X_test, y_test = train_test_split(X, y, arguments.test_share)
-    X, y, X_val, y_val = train_test_split(X, y, arguments.validation_share, seed=1)
+    try:
+        X, y, X_val, y_val = train_test_split(X, y, arguments.validation_share, seed=1)
+    except ValueError as e:
+        raise ValueError(str(e).replace("test_share", "--validation-share")) from e
     workers = check_integer("--workers", arguments.workers, least=1)
     with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as executor:
         result = path(
@@ -280,15 +283,20 @@ def run_path(arguments: argparse.Namespace) -> int:
 def run_check(arguments: argparse.Namespace) -> int:
     """`tinyreg check`."""
     if arguments.model is not None:
+        for name in ("sizes", "activation", "dtype"):
+            if getattr(arguments, name) is not None:
+                raise ValueError(f"--{name} does not go with --model, which has its own")
         net = MLP.load(arguments.model)
     else:
-        sizes = _integers("--sizes", arguments.sizes)
-        net = MLP(sizes, arguments.activation, arguments.dtype)
+        sizes = _integers("--sizes", arguments.sizes or "64,64,10")
+        net = MLP(sizes, arguments.activation or "relu", arguments.dtype or "float64")
     loss = LOSSES[arguments.loss]
     name = arguments.penalty
     penalty = None if name == "none" else _penalty(name, arguments.lam)
     X, y = _check_samples(arguments, net, loss)
-    report = check_gradients(Objective(net, loss, penalty), X, y, precision=net.dtype == np.float32)
+    objective = Objective(net, loss, penalty)
+    report = check_gradients(objective, X, y, precision=net.dtype == np.float32)
+    report.notes.append(f"data: the first {len(X)} of {arguments.data or 'random normal samples'}")
     if arguments.json:
         print(json.dumps({"ok": report.ok, "rows": report.rows, "notes": report.notes}))
     else:
@@ -350,10 +358,14 @@ def _lams(text: str) -> list[float]:
     try:
         if ":" in text:
             low, high, number = text.split(":")
+            if not 0 < float(low) < float(high):
+                raise ValueError
             return [float(lam) for lam in np.geomspace(float(low), float(high), int(number))]
         return [float(lam) for lam in text.split(",")]
     except ValueError:
-        raise ValueError(f"--lams must be LOW:HIGH:N or numbers, got {text!r}") from None
+        raise ValueError(
+            f"--lams must be LOW:HIGH:N with 0 < LOW < HIGH, or numbers, got {text!r}"
+        ) from None
 
 
 def _penalty(name: str, lam: float) -> Penalty:

@@ -18,7 +18,7 @@ bias is fitted anew for the given W, which makes Σθ = 0, and θ is scaled into
 loss                        conjugate ℓ*(u), with q = u + y             domain
 ==========================  ==========================================  ======================
 SquaredError                ½‖u‖² + u·y                                 everywhere
-SoftmaxCrossEntropy         Σ_k q_k log q_k  − Σ_k y_k log y_k·0        q a probability
+SoftmaxCrossEntropy         Σ_k q_k log q_k                             q a probability
 SigmoidCrossEntropy         Σ_k q_k log q_k + (1 − q_k) log(1 − q_k)    q_k in [0, 1]
 ==========================  ==========================================  ======================
 

@@ -15,7 +15,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinyreg.duality import lambda_max
 from tinyreg.errors import (
     Array,
     DivergenceError,
@@ -105,32 +106,43 @@ def walk(
     task: Walk, visited: Callable[[Point], None] | None = None
 ) -> tuple[list[Point], Failure | None]:
     """Walk up the λ of one task, warm started; a failure is returned, with what came before it."""
-    net = MLP(task.sizes, task.activation, task.dtype, task.seed)
     points: list[Point] = []
+    params: Array | None = None
     for i, lam in enumerate(task.lams):
-        began = time.perf_counter()
-        penalty = with_lam(task.penalty, lam)
         try:
-            fit(
-                net,
-                *task.train,
-                loss=task.loss,
-                penalty=penalty,
-                method=task.method,
-                optimizer=task.optimizer,
-                epochs=task.epochs if i else task.first_epochs,
-                batch_size=task.batch_size,
-                seed=task.seed + i,
-            )
-        except DivergenceError as e:
-            return points, Failure(task.method, task.seed, lam, str(e))
-        objective = Objective(net, task.loss, penalty)
-        points.append(_measure(task, objective, lam, time.perf_counter() - began))
+            point, params, dead = visit(task, i, params)
+        except Exception as e:  # whatever went wrong, what came before it is worth keeping
+            told = str(e) if isinstance(e, DivergenceError) else f"{type(e).__name__}: {e}"
+            return points, Failure(task.method, task.seed, lam, told)
+        points.append(point)
         if visited is not None:
-            visited(points[-1])
-        if _is_dead(net):
+            visited(point)
+        if dead:
             break
     return points, None
+
+
+def visit(task: Walk, i: int, params: Array | None) -> tuple[Point, Array, bool]:
+    """Train at the i-th λ from the parameters of the last one; measure; is the network dead?"""
+    began = time.perf_counter()
+    net = MLP(task.sizes, task.activation, task.dtype, task.seed)
+    if params is not None:
+        net.params = params
+    penalty = with_lam(task.penalty, task.lams[i])
+    fit(
+        net,
+        *task.train,
+        loss=task.loss,
+        penalty=penalty,
+        method=task.method,
+        optimizer=task.optimizer,
+        epochs=task.epochs if i else task.first_epochs,
+        batch_size=task.batch_size,
+        seed=task.seed + i,
+    )
+    objective = Objective(net, task.loss, penalty)
+    point = _measure(task, objective, task.lams[i], time.perf_counter() - began)
+    return point, net.params, _is_dead(net)
 
 
 def _is_dead(net: MLP) -> bool:
@@ -210,12 +222,17 @@ class LambdaPath:
     failures: list[Failure]
 
     def lams(self, method: str) -> list[float]:
-        """The λ that every unbroken walk of a method has reached, in ascending order."""
+        """The λ that every walk of a method has reached, in ascending order.
+
+        Walks that broke off do not count; one that ended dead does, and ends the list.
+        """
+        broken = {(failure.method, failure.seed) for failure in self.failures}
         reached = [
             {point.lam for point in self.points if (point.method, point.seed) == (method, seed)}
             for seed in self.settings["seeds"]
+            if (method, seed) not in broken
         ]
-        return sorted(set.intersection(*[lams for lams in reached if lams] or [set()]))
+        return sorted(set.intersection(*reached or [set()]))
 
     def of(self, method: str, lam: float, name: str) -> Array:
         """One measure at one stop, an entry for each seed."""
@@ -223,7 +240,9 @@ class LambdaPath:
             [
                 getattr(point, name)
                 for point in self.points
-                if point.method == method and point.lam == lam
+                if point.method == method
+                and point.lam == lam
+                and (method, point.seed) not in {(f.method, f.seed) for f in self.failures}
             ],
             dtype=float,
         )
@@ -400,11 +419,13 @@ def path(
     X, y, X_validation, y_validation, X_test, y_test : arrays
         The validation data choose λ; the test data only look on.
     lams : sequence of float
-        Ascending, each > 0; 17 from 1e-5 to 1e-1 if left out.
+        Ascending, each > 0; 17 from 1e-5 to 1e-1 if left out. Without hidden layers and with
+        L1, the list is cut behind the first that is at least `lambda_max`: there all weights are 0.
     loss : Loss
         SquaredError() for real y, else SoftmaxCrossEntropy(), if left out.
     penalty : Penalty
-        Whose λ is walked: L1 if left out. A dataclass with a field `lam`, or an ElasticNet.
+        Whose λ is walked: L1 if left out. A dataclass with a field `lam` (the only one that is
+        changed), or an ElasticNet (whose parts keep their ratio).
     methods : sequence of str
         Of "subgradient", "proximal", "decoupled", "naive".
     hidden, activation, optimizer, batch_size, dtype : see `MLP` and `fit`
@@ -418,7 +439,8 @@ def path(
     Returns
     -------
     LambdaPath
-        A walk that diverges, or whose worker dies, is in `failures`; all others are kept.
+        A walk that diverges, or whose worker dies, is in `failures`, with the λ where it did; what
+        came before, and all other walks, are kept.
     """
     loss, train, validation, test, n_outputs = _check_data(
         X, y, X_validation, y_validation, X_test, y_test, loss
@@ -436,6 +458,10 @@ def path(
     check_integer("first_epochs", first_epochs, least=1)
     check_integer("epochs", epochs, least=1)
     check_integer("batch_size", batch_size, least=1)
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise TypeError(f"executor must be a PEP 3148 executor, got {describe(executor)}")
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be a function, got {describe(progress)}")
     if isinstance(optimizer, type) or not callable(getattr(optimizer, "step", None)):
         raise TypeError(f"optimizer must be SGD(...) or Adam(...), got {describe(optimizer)}")
     sizes = (train[0].shape[1], *check_list("hidden", hidden), n_outputs)
@@ -450,6 +476,10 @@ def path(
                 objective.check(*part)
             except (TypeError, ValueError) as e:
                 raise type(e)(f"{name}: {e}") from e
+
+    if not hidden and type(penalty) is L1:
+        largest = lambda_max(train[0], train[1], loss)
+        lams = lams[: 1 + sum(lam < largest for lam in lams)]
 
     tasks = [
         Walk(
@@ -498,16 +528,40 @@ def _run(
             walk(task, lambda p: say(f"{p.method}, seed {p.seed}, λ = {p.lam:.2e}"))
             for task in tasks
         ]
-    futures = [executor.submit(walk, task) for task in tasks]
-    results: list[tuple[list[Point], Failure | None]] = []
-    for task, future in zip(tasks, futures, strict=True):
+    futures: dict[Future[Any], Walk] = {}
+    lost: list[Walk] = []
+    for task in tasks:
         try:
-            results.append(future.result())
-        except Exception as e:  # whatever became of the worker, the other walks are kept
-            reason = f"the worker died: {type(e).__name__} {e}".strip()
-            results.append(([], Failure(task.method, task.seed, None, reason)))
-        say(f"{task.method}, seed {task.seed} done")
-    return results
+            futures[executor.submit(walk, task)] = task
+        except BrokenExecutor:
+            lost.append(task)
+    for future in futures:  # in the order of completion it would be livelier, but not every
+        try:  # executor's futures are known to as_completed
+            future.result()
+        except Exception:  # the worker died, and with it in some executors all other walks
+            lost.append(futures[future])
+        say(f"{futures[future].method}, seed {futures[future].seed} done")
+    done = {id(task): future.result() for future, task in futures.items() if task not in lost}
+    for task in lost:
+        done[id(task)] = _walk_alone(task)
+    return [done[id(task)] for task in tasks]
+
+
+def _walk_alone(task: Walk) -> tuple[list[Point], Failure | None]:
+    """A walk once more, in a process of its own, λ by λ: to know where it dies, if it does."""
+    points: list[Point] = []
+    params: Array | None = None
+    with ProcessPoolExecutor(1) as alone:
+        for i, lam in enumerate(task.lams):
+            try:
+                point, params, dead = alone.submit(visit, task, i, params).result()
+            except Exception as e:
+                reason = f"the worker died: {type(e).__name__} {e}".strip()
+                return points, Failure(task.method, task.seed, lam, reason)
+            points.append(point)
+            if dead:
+                break
+    return points, None
 
 
 def _check_lams(lams: Sequence[float]) -> list[float]:
