@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import tinyreg as tr
-from tinyreg.comparison import dead_hidden, dead_inputs
 from tinyreg.convergence import converge
 from tinyreg.datasets import train_test_split
+from tinyreg.sparsity import active_inputs, active_units, dead_share
 
 METHODS = ("none", "subgradient", "proximal", "decoupled", "naive")
 MEASURES = [
@@ -127,12 +127,15 @@ def test_every_method_takes_a_penalty_of_groups():
 def test_dead_units_and_inputs_are_counted():
     net = tr.MLP((4, 3, 2, 2))
     net.params = np.ones(net.n_params)
-    assert (dead_inputs(net), dead_hidden(net)) == (0, 0)
+    assert not (~active_inputs(net)).any()
+    assert not (~active_units(net)).any()
     net.weights[0][1] = 0  # an input
     net.weights[0][:, 0] = 0  # a unit without incoming weights
     net.weights[2][1] = 0  # a unit without outgoing weights
-    assert (dead_inputs(net), dead_hidden(net)) == (1 / 4, 2 / 5)
-    assert dead_hidden(tr.MLP((4, 2))) == 0
+    assert active_inputs(net).tolist() == [True, False, True, True]
+    assert active_units(net).tolist() == [False, True, True, True, False]
+    assert dead_share(active_units(net)) == 2 / 5
+    assert dead_share(active_units(tr.MLP((4, 2)))) == 0
 
 
 def test_the_json_is_as_documented(comparison, tmp_path):

@@ -7,7 +7,6 @@ differs in the end is the method's doing alone.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import math
 import platform
@@ -26,6 +25,7 @@ from tinyreg.errors import (
     Array,
     DivergenceError,
     check_choice,
+    check_each,
     check_integer,
     check_list,
     check_pairs,
@@ -36,9 +36,10 @@ from tinyreg.network import MLP
 from tinyreg.objective import Data, Objective
 from tinyreg.optimizers import Adam, Optimizer
 from tinyreg.penalties import L1, Penalty
+from tinyreg.sparsity import NEAR_ZERO, active_inputs, active_units, dead_share, near_zeros
+from tinyreg.tables import text_table
 from tinyreg.training import METHODS, History, fit
 
-NEAR_ZERO = 1e-3
 FORWARD_REPEATS = 20
 COMPARED = ("none", *METHODS)
 TASKS = ("classification", "regression")
@@ -166,16 +167,7 @@ class Comparison:
             [label, *(show(self.of(method, name)) for method in methods)]
             for label, name, show in rows
         ]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            "  ".join(
-                [row[0].ljust(widths[0])]
-                + [cell.rjust(n) for cell, n in zip(row[1:], widths[1:], strict=True)]
-            )
-            for row in table
-        ]
-        lines.insert(1, "  ".join("-" * n for n in widths))
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join(text_table(table, rule=True))
 
     def verdict(self) -> str:
         """One sentence on what these runs showed."""
@@ -293,13 +285,8 @@ def compare(
     """
     penalty = L1(1e-3) if penalty is None else penalty
     optimizer = Adam() if optimizer is None else optimizer
-    methods = [
-        check_choice("methods", method, COMPARED) for method in check_list("methods", methods)
-    ]
-    seeds = [check_integer("seeds", seed, least=0) for seed in check_list("seeds", seeds)]
-    for name, sequence in (("seeds", seeds), ("methods", methods)):
-        if len(set(sequence)) < max(len(sequence), 1):
-            raise ValueError(f"{name} must be one or more, each once, got {tuple(sequence)}")
+    methods = check_each("methods", methods, lambda m: check_choice("methods", m, COMPARED))
+    seeds = check_each("seeds", seeds, lambda s: check_integer("seeds", s, least=0))
     epochs = check_integer("epochs", epochs, least=1)
     batch_size = check_integer("batch_size", batch_size, least=1)
     check_integer("convergence", convergence, least=0)
@@ -409,7 +396,6 @@ def _run(
 
     history.penalty = penalties
     history.total = [L + R for L, R in zip(history.data_loss, penalties, strict=True)]
-    weights = net.params[: net.n_weights]
     residual = objective.residual_of(objective.data_pass(train, net.params), net.params)
     small, inputs = net.compact()
     forward_seconds, compact_seconds = _forward_seconds(
@@ -424,9 +410,9 @@ def _run(
         train_score=objective.score(train, net.params),
         test_score=history.validation_score[-1],
         exact_zeros=history.exact_zeros[-1],
-        near_zeros=float(np.mean(np.abs(weights) < NEAR_ZERO)),
-        dead_inputs=dead_inputs(net),
-        dead_hidden=dead_hidden(net),
+        near_zeros=near_zeros(net),
+        dead_inputs=dead_share(active_inputs(net)),
+        dead_hidden=dead_share(active_units(net)),
         stationarity=float(residual.max()),
         seconds=seconds,
         n_params=net.n_params,
@@ -448,18 +434,6 @@ def _forward_seconds(*pairs: tuple[MLP, Array]) -> list[float]:
             net.forward(X)
             best[i] = min(best[i], time.perf_counter() - began)
     return best
-
-
-def dead_inputs(net: MLP) -> float:
-    """The share of inputs whose weights are all 0."""
-    return float(np.mean(~net.weights[0].any(axis=1)))
-
-
-def dead_hidden(net: MLP) -> float:
-    """The share of hidden units whose incoming, or whose outgoing, weights are all 0."""
-    W = net.weights
-    dead = [~into.any(axis=0) | ~out_of.any(axis=1) for into, out_of in itertools.pairwise(W)]
-    return float(np.mean(np.concatenate(dead))) if dead else 0.0
 
 
 def _plain(values: Array, digits: int = 4) -> str:

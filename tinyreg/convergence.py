@@ -26,6 +26,8 @@ from tinyreg.errors import check_integer
 from tinyreg.objective import Objective
 from tinyreg.optimizers import inverse_sqrt
 from tinyreg.solvers import minimize
+from tinyreg.sparsity import exact_zeros
+from tinyreg.tables import text_table
 
 POWER_STEPS = 20
 TOLERANCE = 1e-9  # beyond what the picture can show
@@ -92,13 +94,7 @@ class Convergence:
                     f"{curve.seconds[-1]:.2f}",
                 ]
             )
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            row[0].ljust(widths[0])
-            + "".join(f"  {cell.rjust(n)}" for cell, n in zip(row[1:], widths[1:], strict=True))
-            for row in rows
-        ]
-        lines.insert(1, "  ".join("-" * n for n in widths))
+        lines = text_table(rows, rule=True)
         gaps = [curve.gap for curve in self.curves if curve.gap is not None]
         if gaps:
             # Each gap is measured from its own end, and F_best is no higher than that.
@@ -156,7 +152,6 @@ def converge(
             if name == "lbfgs":  # the penalty is not one that it can split
                 continue
             raise
-        weights = own.net.params[: own.net.n_weights]
         curves.append(
             Curve(
                 solver=name,
@@ -164,7 +159,7 @@ def converge(
                 stationarity=result.history["stationarity"],
                 seconds=result.history["seconds"],
                 residual=result.stationarity,
-                exact_zeros=float(np.mean(weights == 0)),
+                exact_zeros=exact_zeros(own.net),
                 gap=result.gap,
                 message=result.message,
             )

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Collection, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 #: Real in everyday use; complex where a complex step (see `tinyreg.gradcheck`) passes through.
 Array: TypeAlias = NDArray[Any]
+
+T = TypeVar("T")
 
 ROWS_AT_ONCE = 4096  # finiteness is tested in pieces, so that a memory-mapped X stays on disk
 
@@ -100,6 +102,14 @@ def check_list(name: str, value: Any) -> list[Any]:
     ):
         raise TypeError(f"{name} must be a sequence, got {describe(value)}")
     return list(value)
+
+
+def check_each(name: str, values: Any, check: Callable[[Any], T]) -> list[T]:
+    """One or more values, each of which passes `check`, and none of them twice."""
+    checked = [check(value) for value in check_list(name, values)]
+    if len(set(checked)) < max(len(checked), 1):
+        raise ValueError(f"{name} must be one or more, each once, got {tuple(checked)}")
+    return checked
 
 
 def check_array(name: str, value: ArrayLike, dtype: DTypeLike) -> Array:

@@ -29,6 +29,7 @@ from tinyreg.errors import (
     Array,
     DivergenceError,
     check_choice,
+    check_each,
     check_integer,
     check_list,
     check_pairs,
@@ -39,6 +40,8 @@ from tinyreg.network import MLP
 from tinyreg.objective import Objective
 from tinyreg.optimizers import Adam, Optimizer
 from tinyreg.penalties import L1, ElasticNet, Penalty
+from tinyreg.sparsity import active_inputs, active_units, exact_zeros, near_zeros
+from tinyreg.tables import text_table
 from tinyreg.training import METHODS, fit
 
 SHARES_SHOWN = (0.5, 0.8, 0.9, 0.95)
@@ -157,11 +160,6 @@ def _measure(task: Walk, objective: Objective, lam: float, seconds: float) -> Po
     def score(part: tuple[Array, Array]) -> float:
         return objective.score(objective.check(*part), net.params)
 
-    weights = net.params[: net.n_weights]
-    units = [
-        np.count_nonzero(into.any(axis=0) & out_of.any(axis=1))
-        for into, out_of in zip(net.weights[:-1], net.weights[1:], strict=True)
-    ]
     residual = objective.residual_of(objective.data_pass(train, net.params), net.params)
     data_loss, penalty = (
         objective.data_value(train, net.params),
@@ -174,10 +172,10 @@ def _measure(task: Walk, objective: Objective, lam: float, seconds: float) -> Po
         objective=data_loss + penalty,
         data_loss=data_loss,
         penalty=penalty,
-        exact_zeros=float(np.mean(weights == 0)),
-        near_zeros=float(np.mean(np.abs(weights) < 1e-3)),
-        active_inputs=int(np.count_nonzero(net.weights[0].any(axis=1))),
-        active_units=int(sum(units)),
+        exact_zeros=exact_zeros(net),
+        near_zeros=near_zeros(net),
+        active_inputs=int(active_inputs(net).sum()),
+        active_units=int(active_units(net).sum()),
         train_score=objective.score(train, net.params),
         validation_score=score(task.validation),
         test_score=None if task.test is None else score(task.test),
@@ -308,19 +306,8 @@ class LambdaPath:
 
     def _table(self, method: str) -> str:
         best, one_se = self.best(method)
-        header = [
-            "λ",
-            "F",
-            "zeros",
-            "|w|<1e-3",
-            "inputs",
-            "units",
-            "train",
-            "valid",
-            "test",
-            "resid",
-        ]
-        rows = [header]
+        header = "λ,F,zeros,|w|<1e-3,inputs,units,train,valid,test,resid"
+        rows = [header.split(",")]
         for lam in self.lams(method):
             value = {
                 name: float(self.of(method, lam, name).mean())
@@ -344,12 +331,8 @@ class LambdaPath:
                     f"{value['stationarity']:.0e}",
                 ]
             )
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(cell.rjust(n) for cell, n in zip(row, widths, strict=True)) for row in rows
-        ]
         title = f"{method}  (* best validation score, + one-standard-error choice)"
-        return "\n".join([title, *lines])
+        return "\n".join([title, *text_table(rows, left=0)])
 
     def _cost_of_zeros(self) -> str:
         kind = "test" if self.settings["n_test"] else "validation"
@@ -448,13 +431,8 @@ def path(
     penalty = L1(1.0) if penalty is None else penalty
     optimizer = Adam() if optimizer is None else optimizer
     lams = _check_lams(np.geomspace(1e-5, 1e-1, 17).tolist() if lams is None else lams)
-    methods = [
-        check_choice("methods", method, METHODS) for method in check_list("methods", methods)
-    ]
-    seeds = [check_integer("seeds", seed, least=0) for seed in check_list("seeds", seeds)]
-    for name, sequence in (("seeds", seeds), ("methods", methods)):
-        if len(set(sequence)) < max(len(sequence), 1):
-            raise ValueError(f"{name} must be one or more, each once, got {tuple(sequence)}")
+    methods = check_each("methods", methods, lambda m: check_choice("methods", m, METHODS))
+    seeds = check_each("seeds", seeds, lambda s: check_integer("seeds", s, least=0))
     check_integer("first_epochs", first_epochs, least=1)
     check_integer("epochs", epochs, least=1)
     check_integer("batch_size", batch_size, least=1)

@@ -36,6 +36,7 @@ from tinyreg.network import MLP, Trace, backward_pass, forward_pass
 from tinyreg.objective import Data, Objective
 from tinyreg.optimizers import Adam, Optimizer, learning_rate
 from tinyreg.penalties import Penalty
+from tinyreg.sparsity import exact_zeros
 
 METHODS = ("subgradient", "proximal", "decoupled", "naive")
 
@@ -269,8 +270,7 @@ def _record(history: History, objective: Objective, data: Data, validation: Data
     history.data_loss.append(objective.data_value(data, net.params))
     history.penalty.append(objective.penalty_value(net.params))
     history.total.append(history.data_loss[-1] + history.penalty[-1])
-    weights = net.params[: net.n_weights]
-    history.exact_zeros.append(float(np.mean(weights == 0)))
+    history.exact_zeros.append(exact_zeros(net))
     if validation is not None:
         history.validation_loss.append(objective.data_value(validation, net.params))
         history.validation_score.append(objective.score(validation, net.params))

@@ -28,6 +28,7 @@ import numpy as np
 
 from tinyreg.errors import Array, GradientCheckError
 from tinyreg.stencils import Measured
+from tinyreg.tables import text_table
 
 VERDICTS = ("match", "kink", "inconclusive", "mismatch")  # from the best to the worst
 MATCH, KINK, INCONCLUSIVE, MISMATCH = range(4)
@@ -128,14 +129,7 @@ class Report:
                     _number(row["numeric"], 7),
                 ]
             )
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        return [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in cells
-        ]
+        return text_table(cells)
 
 
 def _number(value: float | None, digits: int) -> str:

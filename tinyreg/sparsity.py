@@ -1,0 +1,51 @@
+"""How sparse a network is: zeros counted exactly, and what they switch off.
+
+A weight is a zero if it equals 0, never if it merely rounds to it; what is small is counted apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from tinyreg.errors import Array
+from tinyreg.network import MLP
+
+NEAR_ZERO = 1e-3
+
+
+def exact_zeros(net: MLP) -> float:
+    """The share of weights with w == 0.
+
+    Examples
+    --------
+    >>> net = MLP((2, 2))
+    >>> net.params = [0.0, 1e-4, 1.0, 2.0, 0.0, 0.0]
+    >>> exact_zeros(net), near_zeros(net)
+    (0.25, 0.5)
+    """
+    return float(np.mean(net.params[: net.n_weights] == 0))
+
+
+def near_zeros(net: MLP) -> float:
+    """The share of weights with |w| < 1e-3, the exact zeros among them."""
+    return float(np.mean(np.abs(net.params[: net.n_weights]) < NEAR_ZERO))
+
+
+def active_inputs(net: MLP) -> Array:
+    """Which inputs have a nonzero weight, (n_in,) bool."""
+    return np.any(net.weights[0] != 0, axis=1)
+
+
+def active_units(net: MLP) -> Array:
+    """Which hidden units, of all layers, have nonzero weights on both sides, (n_hidden,) bool."""
+    sides = [
+        into.any(axis=0) & out_of.any(axis=1) for into, out_of in itertools.pairwise(net.weights)
+    ]
+    return np.concatenate([np.zeros(0, bool), *sides])
+
+
+def dead_share(active: Array) -> float:
+    """The share that is not active; 0 of nothing."""
+    return float(np.mean(~active)) if active.size else 0.0
