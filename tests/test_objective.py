@@ -206,7 +206,7 @@ def test_a_pass_in_chunks_is_the_pass_as_a_whole(monkeypatch, chunk):
 def test_a_penalty_in_blocks_is_the_penalty_as_a_whole(monkeypatch):
     penalty = tr.ElasticNet(0.1, 0.2)
     whole, X, y = problem(penalty=penalty)
-    monkeypatch.setattr(objective_module, "BLOCK", 7)
+    monkeypatch.setattr("tinyreg.blocks.SIZE", 7)
     pieces, _, _ = problem(penalty=penalty)
     assert len(pieces.penalised) == 5
     np.testing.assert_array_equal(pieces.gradient(X, y), whole.gradient(X, y))

@@ -104,7 +104,7 @@ def affine_backward(
     dx_out, dW_out, db_out = out
     dx = np.matmul(dz, W.T, out=dx_out) if with_dx else None
     dW = np.matmul(x.T, dz, out=dW_out)
-    db = np.sum(dz, axis=0, out=db_out)
+    db = np.add.reduce(dz, axis=0, out=db_out)
     return dx, dW, db
 
 

@@ -174,9 +174,10 @@ class SoftmaxCrossEntropy(Loss):
         return log_sum - (targets * shifted).sum(axis=1)
 
     def predict(self, outputs: Array, out: Array | None = None) -> Array:
-        p = np.subtract(outputs, outputs.real.max(axis=1, keepdims=True), out=out)
+        largest = np.maximum.reduce(outputs.real, axis=1, keepdims=True)
+        p = np.subtract(outputs, largest, out=out)
         np.exp(p, out=p)
-        p /= p.sum(axis=1, keepdims=True)
+        p /= np.add.reduce(p, axis=1, keepdims=True)
         return p
 
     def score(self, outputs: Array, targets: Array) -> float:

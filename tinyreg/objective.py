@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinyreg.blocks import blocks
 from tinyreg.errors import Array, check_array, check_features, check_sample_weight, describe
 from tinyreg.losses import Loss
 from tinyreg.network import MLP, backward_pass, forward_pass
 from tinyreg.penalties import Penalty, check_penalty_type
 
-BLOCK = 32_768  # numbers: a penalty's temporaries of this size stay in the cache
 CHUNK = 262_144  # numbers: about as many activations are held at once in a pass over all samples
 COMPLEX_STEP = 1e-30
 
@@ -175,8 +175,7 @@ class Objective:
     def _penalise(self, start: int, stop: int, penalty: Penalty | None) -> None:
         if penalty is None:
             return
-        for block in range(start, stop, BLOCK):
-            self.penalised.append((slice(block, min(block + BLOCK, stop)), penalty))
+        self.penalised += [(block, penalty) for block in blocks(start, stop)]
 
     def value(
         self,

@@ -30,6 +30,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from tinyreg.blocks import SIZE, blocks
 from tinyreg.errors import Array, check_number
 
 Schedule: TypeAlias = Callable[[int], float]
@@ -71,8 +72,9 @@ def learning_rate(lr: float | Schedule, step: int) -> float:
 class SGDState:
     """The number of steps done, and the momentum buffer (None without momentum)."""
 
-    steps: int = 0
-    velocity: Array | None = None
+    steps: int
+    velocity: Array | None
+    scratch: Array
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ class SGD:
 
     def start(self, params: Array) -> SGDState:
         """The state before the first step."""
-        return SGDState(velocity=np.zeros_like(params) if self.momentum else None)
+        velocity = np.zeros_like(params) if self.momentum else None
+        return SGDState(0, velocity, np.empty(min(SIZE, params.size), params.dtype))
 
     def step(
         self, params: Array, gradient: Array, state: SGDState, prox: Prox | None = None
@@ -135,37 +138,43 @@ class SGD:
         lr, mu = learning_rate(self.lr, state.steps), self.momentum
         state.steps += 1
         velocity = state.velocity
-        if velocity is None:
-            params -= lr * gradient
-            if prox is not None:
-                prox(params, lr)
-            return lr
+        # Nesterov's step is η g + η μ u, heavy ball's η u, and without momentum it is η g.
+        of_gradient = lr if velocity is None or self.nesterov else 0.0
+        of_velocity = lr * (mu if self.nesterov else 1.0)
+        for block in blocks(0, len(params)):
+            p, g = params[block], gradient[block]
+            part = state.scratch[: len(p)]
+            if velocity is not None:
+                u = velocity[block]
+                u *= mu
+                u += g
+                p -= np.multiply(u, of_velocity, out=part)
+            if of_gradient:
+                p -= np.multiply(g, of_gradient, out=part)
 
-        velocity *= mu
-        velocity += gradient
-        step_size = lr
-        if self.nesterov:
-            params -= lr * (gradient + mu * velocity)
-            step_size = lr * (1 + mu)
-        else:
-            params -= lr * velocity
-        if prox is not None and step_size > 0:
-            before = params.copy()
+        step_size = lr * (1 + mu) if self.nesterov else lr
+        if prox is None:
+            return step_size
+        if velocity is None or step_size == 0:
             prox(params, step_size)
-            before -= params
-            before /= step_size
-            velocity += before
+            return step_size
+        before = params.copy()
+        prox(params, step_size)
+        before -= params
+        before /= step_size
+        velocity += before
         return step_size
 
 
 @dataclass
 class AdamState:
-    """The number of steps done, the two moments, and the step size of each coordinate."""
+    """The number of steps done, the moments m/(1 − β₁) and v/(1 − β₂), and the step sizes."""
 
     steps: int
     first: Array
     second: Array
     step_sizes: Array
+    scratch: Array
 
 
 @dataclass(frozen=True)
@@ -211,7 +220,8 @@ class Adam:
 
     def start(self, params: Array) -> AdamState:
         """The state before the first step."""
-        return AdamState(0, *(np.zeros_like(params) for _ in range(3)))
+        m, v, step_sizes = (np.zeros_like(params) for _ in range(3))
+        return AdamState(0, m, v, step_sizes, np.empty(min(SIZE, params.size), params.dtype))
 
     def step(
         self, params: Array, gradient: Array, state: AdamState, prox: Prox | None = None
@@ -220,18 +230,27 @@ class Adam:
         lr = learning_rate(self.lr, state.steps)
         state.steps += 1
         (beta1, beta2), t = self.betas, state.steps
-        m, v, step_sizes = state.first, state.second, state.step_sizes
-
-        m += (1 - beta1) * (gradient - m)
-        v += (1 - beta2) * (gradient * gradient - v)
-        np.divide(v, 1 - beta2**t, out=step_sizes)
-        np.sqrt(step_sizes, out=step_sizes)
-        step_sizes += self.eps
-        np.divide(lr, step_sizes, out=step_sizes)
-        params -= step_sizes * m / (1 - beta1**t)
+        # The moments are kept without their factors 1 − β: m ← β₁ m + g and v ← β₂ v + g². Those
+        # and the bias corrections are then two numbers, m̂ = a m and √v̂ = b √v.
+        a = (1 - beta1) / (1 - beta1**t)
+        b = math.sqrt((1 - beta2) / (1 - beta2**t))
+        for block in blocks(0, len(params)):
+            p, g, sizes = params[block], gradient[block], state.step_sizes[block]
+            m, v = state.first[block], state.second[block]
+            part = state.scratch[: len(p)]
+            m *= beta1
+            m += g
+            v *= beta2
+            v += np.multiply(g, g, out=part)
+            np.sqrt(v, out=sizes)
+            sizes += self.eps / b
+            np.divide(lr / b, sizes, out=sizes)
+            np.multiply(sizes, m, out=part)
+            part *= a
+            p -= part
         if prox is not None:
-            prox(params, step_sizes)
-        return step_sizes
+            prox(params, state.step_sizes)
+        return state.step_sizes
 
 
 def inverse_sqrt(lr: float, warm: int = 1) -> Schedule:

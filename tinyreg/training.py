@@ -15,6 +15,7 @@ The penalty meets the optimizer in one of these ways:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,6 +86,10 @@ class Workspace:
         self.dout = rows(net.sizes[-1])
         self.scratch = [rows(n) for n in n_hidden]
         self.gradient = np.empty_like(net.params)
+        # Views, made once: of the network, of the gradient, of the leading rows for each size.
+        self.weights, self.biases = net.unpack(net.params)
+        self.dweights, self.dbiases = net.unpack(self.gradient)
+        self.leading: dict[int, tuple[Trace, Array, list[Array]]] = {}
 
     def gather(self, data: Data, rows: Array) -> Data:
         """The samples `rows` of the data, copied into the workspace, with their mean's weights."""
@@ -100,20 +105,16 @@ class Workspace:
 
     def data_gradient(self, objective: Objective, batch: Data, masks: list[Array] | None) -> Array:
         """∇L on the batch, in `gradient`."""
-        net, n = objective.net, len(batch.X)
-        weights, biases = net.unpack(net.params)
-        trace = forward_pass(
-            batch.X, weights, biases, net.activation, masks, out=self.trace.rows(n)
-        )
-        dout = objective.loss.delta(trace.outputs, batch.targets, batch.weight, out=self.dout[:n])
+        n, activation = len(batch.X), objective.net.activation
+        if n not in self.leading:
+            scratch = [delta[:n] for delta in self.scratch]
+            self.leading[n] = self.trace.rows(n), self.dout[:n], scratch
+        out, dout, scratch = self.leading[n]
+        trace = forward_pass(batch.X, self.weights, self.biases, activation, masks, out)
+        objective.loss.delta(trace.outputs, batch.targets, batch.weight, out=dout)
         backward_pass(
-            trace,
-            dout,
-            weights,
-            net.activation,
-            *net.unpack(self.gradient),
-            scratch=[delta[:n] for delta in self.scratch],
-        )
+            trace, dout, self.weights, activation, self.dweights, self.dbiases, scratch
+        )  # fmt: skip
         return self.gradient
 
 
@@ -225,7 +226,7 @@ def fit(
                 masks = _draw_masks(net, len(batch.X), dropout, dropping)
                 gradient = workspace.data_gradient(objective, batch, masks)
                 # The sum is finite just when all of it is (short of an overflow of the sum itself).
-                if not np.isfinite(gradient.sum()):
+                if not math.isfinite(np.add.reduce(gradient)):
                     raise _diverged(objective, batch, before, optimizer, state, epoch, number)
                 step(objective, optimizer, state, gradient, method)
             _record(history, objective, data, validation)
