@@ -362,8 +362,8 @@ class Objective:
         """gradient += scale · ∂R(params), of all penalties or of the smooth ones only."""
         for block, R in self.penalised:
             if R.smooth or not smooth_only:
-                slope = R.subgradient(params[block])
-                gradient[block] += slope if scale == 1.0 else scale * slope
+                slope, part = R.subgradient(params[block]), gradient[block]
+                part += slope if scale == 1.0 else scale * slope
 
     def prox(self, params: Array, steps: float | Array) -> None:
         """params ← prox(params), of the penalties that are not smooth, in place."""
