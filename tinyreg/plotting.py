@@ -76,7 +76,8 @@ def plot_comparison(
     grids = bottom.subplots(1, len(methods), squeeze=False, gridspec_kw={"wspace": 0.06})[0]
     for axes, method in zip(grids, methods, strict=True):
         _draw_first_layer(axes, method, comparison.networks[method], image_shape)
-    what = "each tile is one hidden unit" if image_shape else "rows are inputs, columns are units"
+    unit = "hidden unit" if len(comparison.settings["sizes"]) > 2 else "output"
+    what = f"each tile is one {unit}" if image_shape else "rows are inputs, columns are units"
     bottom.suptitle(
         f"First layer's weights, seed {comparison.settings['seeds'][0]}: {what}; "
         "blue negative, red positive, grey exactly 0",
