@@ -236,7 +236,9 @@ def test_check_passes_what_is_right(options, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("ok: gradient of ")
     assert "W1" in out
-    assert "data: the first" in out
+    drawn = "samples, the first of digits" if "--sizes" not in options else "random normal samples"
+    assert out.rstrip().splitlines()[-1].startswith("data: ")
+    assert out.rstrip().endswith(drawn)
     assert ("float32 gradient: off by" in out) == ("float32" in options)
     assert err == ""
     assert main(["check", *options, "--json"]) == 0

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import tinyreg as tr
 from tinyreg.convergence import converge
@@ -251,6 +252,12 @@ def test_float32_and_progress(tmp_path):
         ({"task": "regression", "y": ["a"] * 160}, TypeError, "y must be a dense array of real"),
         ({"task": "classification", "y": np.ones(160)}, TypeError, "y must be class labels"),
         ({"X": np.full((160, 64), np.nan)}, ValueError, "X must be finite"),
+        (
+            {"X": sparse.csr_matrix(np.eye(160, 64))},
+            TypeError,
+            "X must be a dense array .* got csr",
+        ),
+        ({"X_test": None}, TypeError, "X_test must be a dense array of real numbers, got NoneType"),
         ({"X": np.zeros((0, 64))}, ValueError, "X must have shape"),
         ({"X": np.zeros(5)}, ValueError, "X must have shape"),
         ({"y": np.zeros(5, int)}, ValueError, "y must hold a target for each of the 160 samples"),

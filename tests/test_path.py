@@ -7,9 +7,11 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import tinyreg as tr
 from tinyreg.datasets import train_test_split
+from tinyreg.optimizers import cosine
 from tinyreg.path import Failure, LambdaPath, Point, Walk, _is_dead, _measure, with_lam
 
 LAMS = [1e-3, 1e-2, 0.1, 1.0, 10.0]  # dead at the last ones, with these long steps
@@ -259,6 +261,28 @@ def test_a_walk_that_raises_ends_alike_in_every_executor(result, make):
     ]
 
 
+def test_the_schedules_of_the_package_go_through_a_process_pool():
+    settings = SETTINGS | {"optimizer": tr.SGD(cosine(0.1, 40)), "seeds": (0,)}
+    with ProcessPoolExecutor(2) as executor:
+        other = tr.path(*data(), **settings, executor=executor)
+    assert not other.failures
+    assert measures(other) == measures(tr.path(*data(), **settings))
+
+
+def test_what_cannot_be_pickled_is_named():
+    settings = SETTINGS | {"optimizer": tr.SGD(lambda step: 0.1), "seeds": (0,)}
+    with ProcessPoolExecutor(1) as executor:
+        other = tr.path(*data(), **settings, executor=executor)
+    assert len(other.failures) == 2
+    assert "pickle" in other.failures[0].reason
+    assert "died" not in other.failures[0].reason
+
+
+def test_hidden_layers_may_come_as_an_array():
+    result = tr.path(*data(), **SETTINGS | {"hidden": np.array([8, 4]), "lams": [1e-3]})
+    assert result.settings["sizes"] == [64, 8, 4, 10]
+
+
 def test_a_walk_that_broke_off_does_not_shorten_the_others():
     result = table([[0.8, 0.9, 0.95], [0.8, 0.9, 0.95], [0.1]])
     result.failures.append(Failure("proximal", 2, 0.2, "diverged"))
@@ -325,6 +349,7 @@ def test_a_penalty_is_walked_by_its_lambda():
         ({"first_epochs": 0}, ValueError, "first_epochs must be"),
         ({"X": np.full((96, 64), np.nan)}, ValueError, "X, y: X must be finite"),
         ({"X_validation": np.zeros((24, 3))}, ValueError, "X_validation, y_validation: X must"),
+        ({"X": sparse.csr_matrix(np.eye(96, 64))}, TypeError, "X must be a dense array .* got csr"),
         ({"executor": 3}, TypeError, "executor must be a PEP 3148 executor, got int 3"),
         ({"progress": "x"}, TypeError, "progress must be a function"),
         ({"X_test": None}, ValueError, "X_test and y_test go together"),

@@ -246,6 +246,13 @@ def test_at_lambda_max_and_no_earlier_all_weights_are_zero():
                 assert (not objective.net.weights[0].any()) == dead
 
 
+def test_lambda_max_names_bad_targets():
+    X, _ = data(SOFTMAX)
+    for y, error in ((["a"] * 60, TypeError), (np.full(60, -1), ValueError)):
+        with pytest.raises(error, match="y must be"):
+            lambda_max(X, y, SOFTMAX)
+
+
 def test_penalties_for_each_layer_and_for_biases():
     X, y = data(SQUARED)
     for penalty in ([tr.L1(0.05)], [None]):

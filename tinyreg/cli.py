@@ -232,7 +232,7 @@ def _add_output_options(add: Add, name: str, more: str = "") -> None:
 def run_compare(arguments: argparse.Namespace) -> int:
     """`tinyreg compare`."""
     out = _folder(arguments.out)
-    X, y, task = _load(arguments)
+    X, y, task = _load(arguments.data, arguments.target, arguments.task)
     parts = train_test_split(X, y, arguments.test_share)
     comparison = compare(
         *_standardised(arguments, task, *parts),
@@ -255,7 +255,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
 def run_path(arguments: argparse.Namespace) -> int:
     """`tinyreg path`."""
     out = _folder(arguments.out)
-    X, y, task = _load(arguments)
+    X, y, task = _load(arguments.data, arguments.target, arguments.task)
     X, y, X_test, y_test = train_test_split(X, y, arguments.test_share)
     try:
         X, y, X_val, y_val = train_test_split(X, y, arguments.validation_share, seed=1)
@@ -293,10 +293,10 @@ def run_check(arguments: argparse.Namespace) -> int:
     loss = LOSSES[arguments.loss]
     name = arguments.penalty
     penalty = None if name == "none" else _penalty(name, arguments.lam)
-    X, y = _check_samples(arguments, net, loss)
+    X, y, origin = _check_samples(arguments, net, loss)
     objective = Objective(net, loss, penalty)
     report = check_gradients(objective, X, y, precision=net.dtype == np.float32)
-    report.notes.append(f"data: the first {len(X)} of {arguments.data or 'random normal samples'}")
+    report.notes.append(f"data: {len(X)} {origin}")
     if arguments.json:
         print(json.dumps({"ok": report.ok, "rows": report.rows, "notes": report.notes}))
     else:
@@ -304,25 +304,25 @@ def run_check(arguments: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _check_samples(arguments: argparse.Namespace, net: MLP, loss: Loss) -> tuple[Array, Array]:
-    """A batch that fits the network, and targets in the form that the loss takes."""
-    check_integer("--batch", arguments.batch, least=1)
+def _check_samples(arguments: argparse.Namespace, net: MLP, loss: Loss) -> tuple[Array, Array, str]:
+    """A batch that fits the network, targets in the form that the loss takes, and their origin."""
+    n = check_integer("--batch", arguments.batch, least=1)
     n_in, n_out = net.sizes[0], net.sizes[-1]
-    rng = np.random.default_rng(0)
-    if arguments.data is None and (n_in, n_out) != (64, 10):
-        X = rng.normal(size=(arguments.batch, n_in))
-        y = rng.integers(0, max(n_out, 2 - isinstance(loss, SoftmaxCrossEntropy)), arguments.batch)
+    data = arguments.data or ("digits" if (n_in, n_out) == (64, 10) else None)
+    if data is None:
+        origin, rng = "random normal samples", np.random.default_rng(0)
+        X: Array = rng.normal(size=(n, n_in))
+        y: Array = rng.integers(0, max(n_out, 2 - isinstance(loss, SoftmaxCrossEntropy)), n)
     else:
-        arguments.task, arguments.data = None, arguments.data or "digits"
-        X, y, task = _load(arguments)
+        X, y, task = _load(data, arguments.target)
         if task == "classification":
             _, y = encode_labels(y=y)
-        if arguments.data != "digits":
+        if data != "digits":
             (X,) = standardise(X)
-        X, y = X[: arguments.batch], y[: arguments.batch]
+        X, y, origin = X[:n], y[:n], f"samples, the first of {data}"
     if not isinstance(loss, SoftmaxCrossEntropy) and y.dtype.kind == "i" and n_out > 1:
         y = np.eye(max(n_out, y.max() + 1))[y]  # a yes-or-no column for each class
-    return X, y
+    return X, y, origin
 
 
 def _shared_settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -389,14 +389,14 @@ def _integers(name: str, text: str) -> list[int]:
         raise ValueError(f"{name} must be integers with commas between, got {text!r}") from None
 
 
-def _load(arguments: argparse.Namespace) -> tuple[Array, Array, str]:
-    if arguments.data == "digits":
-        if arguments.target is not None:
-            raise ValueError(f"--target goes with a file, not with digits, got {arguments.target}")
+def _load(data: str, target: str | None, task: str | None = None) -> tuple[Array, Array, str]:
+    if data == "digits":
+        if target is not None:
+            raise ValueError(f"--target goes with a file, not with digits, got {target}")
         X, y = load_digits()
     else:
-        X, y = load_table(arguments.data, arguments.target)
-    task = arguments.task or ("regression" if y.dtype.kind == "f" else "classification")
+        X, y = load_table(data, target)
+    task = task or ("regression" if y.dtype.kind == "f" else "classification")
     if task == "regression" and y.dtype.kind == "U":
         raise ValueError(f"--task regression needs numbers in the target, got text such as {y[0]}")
     return X, y, task

@@ -25,7 +25,7 @@ from tinyreg.duality import is_convex
 from tinyreg.errors import check_integer
 from tinyreg.objective import Objective
 from tinyreg.optimizers import inverse_sqrt
-from tinyreg.solvers import minimize
+from tinyreg.solvers import minimize, unsplittable
 from tinyreg.sparsity import exact_zeros
 from tinyreg.tables import text_table
 
@@ -137,8 +137,9 @@ def converge(
         "subgradient, 1/√k": {"solver": "subgradient", "step": inverse_sqrt(10 * step)},
         "ista": {"solver": "ista"},
         "fista": {"solver": "fista"},
-        "lbfgs": {"solver": "lbfgs"},
     }
+    if not unsplittable(objective):
+        plans["lbfgs"] = {"solver": "lbfgs"}
     curves = []
     for name, plan in plans.items():
         if progress is not None:
@@ -146,12 +147,7 @@ def converge(
         own = Objective(
             objective.net.copy(), objective.loss, objective.penalty, objective.bias_penalty
         )
-        try:
-            result = minimize(own, X, y, tol=TOLERANCE, max_iter=iterations, **plan)
-        except ValueError:
-            if name == "lbfgs":  # the penalty is not one that it can split
-                continue
-            raise
+        result = minimize(own, X, y, tol=TOLERANCE, max_iter=iterations, **plan)
         curves.append(
             Curve(
                 solver=name,

@@ -187,7 +187,7 @@ def lambda_max(
         raise ValueError(f"X must have shape (n_samples, n_features), got {features.shape}")
     if targets.ndim == 2:
         n_outputs = targets.shape[1]
-    elif isinstance(loss, SoftmaxCrossEntropy):
+    elif isinstance(loss, SoftmaxCrossEntropy) and targets.dtype.kind in "iub":
         n_outputs = int(targets.max(initial=0)) + 1
     else:
         n_outputs = 1

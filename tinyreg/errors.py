@@ -150,6 +150,9 @@ def check_features(X: ArrayLike, n_features: int, dtype: DTypeLike, name: str = 
 
 def check_pairs(X: Array, y: Array, X_name: str = "X", y_name: str = "y") -> None:
     """X must be a table of samples, and y must have a target for each."""
+    if X.dtype == object:  # a sparse matrix, say, which NumPy takes for one thing
+        came = describe(X if X.ndim else X.item())
+        raise TypeError(f"{X_name} must be a dense array of real numbers, got {came}")
     if X.ndim != 2 or not X.size:
         raise ValueError(f"{X_name} must have shape (n_samples, n_features), got {X.shape}")
     if y.shape[:1] != X.shape[:1]:

@@ -18,7 +18,8 @@ The analysed case is plain proximal gradient. Momentum with a prox on minibatche
 Adam's metric, are heuristics; their rest points are right, and tested.
 
 A learning rate may be a number or a schedule: a function of the number of steps done so far
-(0, 1, 2, …) that returns a number.
+(0, 1, 2, …) that returns a number. Those below can be pickled, as a process pool wants; a lambda
+cannot.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -253,7 +255,7 @@ class Adam:
         return state.step_sizes
 
 
-def inverse_sqrt(lr: float, warm: int = 1) -> Schedule:
+def inverse_sqrt(lr: float, warm: float = 1) -> Schedule:
     """η_t = η √(w/(t + w)): the subgradient method's O(1/√k) schedule, η at step 0.
 
     Examples
@@ -263,10 +265,14 @@ def inverse_sqrt(lr: float, warm: int = 1) -> Schedule:
     """
     check_number("lr", lr, above=0)
     check_number("warm", warm, above=0)
-    return lambda step: lr * math.sqrt(warm / (step + warm))
+    return partial(_inverse_sqrt, lr, warm)
 
 
-def cosine(lr: float, steps: int) -> Schedule:
+def _inverse_sqrt(lr: float, warm: float, step: int) -> float:
+    return lr * math.sqrt(warm / (step + warm))
+
+
+def cosine(lr: float, steps: float) -> Schedule:
     """η_t = η (1 + cos(π t/T))/2: from η at step 0 down to 0 at step T, and 0 from there on.
 
     Examples
@@ -276,4 +282,8 @@ def cosine(lr: float, steps: int) -> Schedule:
     """
     check_number("lr", lr, above=0)
     check_number("steps", steps, above=0)
-    return lambda step: lr * (1 + math.cos(math.pi * min(step / steps, 1))) / 2
+    return partial(_cosine, lr, steps)
+
+
+def _cosine(lr: float, steps: float, step: int) -> float:
+    return lr * (1 + math.cos(math.pi * min(step / steps, 1))) / 2

@@ -80,7 +80,7 @@ class Failure:
 
     method: str
     seed: int
-    lam: float | None
+    lam: float
     reason: str
 
 
@@ -160,11 +160,8 @@ def _measure(task: Walk, objective: Objective, lam: float, seconds: float) -> Po
     def score(part: tuple[Array, Array]) -> float:
         return objective.score(objective.check(*part), net.params)
 
-    residual = objective.residual_of(objective.data_pass(train, net.params), net.params)
-    data_loss, penalty = (
-        objective.data_value(train, net.params),
-        objective.penalty_value(net.params),
-    )
+    data_loss, gradient = objective.data_value_and_gradient(train, net.params)
+    penalty = objective.penalty_value(net.params)
     return Point(
         method=task.method,
         seed=task.seed,
@@ -179,7 +176,7 @@ def _measure(task: Walk, objective: Objective, lam: float, seconds: float) -> Po
         train_score=objective.score(train, net.params),
         validation_score=score(task.validation),
         test_score=None if task.test is None else score(task.test),
-        stationarity=float(residual.max()),
+        stationarity=float(objective.residual_of(gradient, net.params).max()),
         seconds=seconds,
     )
 
@@ -285,9 +282,7 @@ class LambdaPath:
         parts += [self._table(method) for method in self.settings["methods"] if self.lams(method)]
         parts.append(self._cost_of_zeros())
         parts += [
-            f"broke off: {f.method}, seed {f.seed}"
-            + (f", λ = {f.lam:.3g}" if f.lam is not None else "")
-            + f": {f.reason}"
+            f"broke off: {f.method}, seed {f.seed}, λ = {f.lam:.3g}: {f.reason}"
             for f in self.failures
         ]
         return "\n\n".join(parts)
@@ -455,7 +450,7 @@ def path(
             except (TypeError, ValueError) as e:
                 raise type(e)(f"{name}: {e}") from e
 
-    if not hidden and type(penalty) is L1:
+    if len(sizes) == 2 and type(penalty) is L1:
         largest = lambda_max(train[0], train[1], loss)
         lams = lams[: 1 + sum(lam < largest for lam in lams)]
 
@@ -506,23 +501,21 @@ def _run(
             walk(task, lambda p: say(f"{p.method}, seed {p.seed}, λ = {p.lam:.2e}"))
             for task in tasks
         ]
-    futures: dict[Future[Any], Walk] = {}
-    lost: list[Walk] = []
+    futures: list[Future[Any] | None] = []
     for task in tasks:
         try:
-            futures[executor.submit(walk, task)] = task
+            futures.append(executor.submit(walk, task))
         except BrokenExecutor:
-            lost.append(task)
-    for future in futures:  # in the order of completion it would be livelier, but not every
-        try:  # executor's futures are known to as_completed
-            future.result()
-        except Exception:  # the worker died, and with it in some executors all other walks
-            lost.append(futures[future])
-        say(f"{futures[future].method}, seed {futures[future].seed} done")
-    done = {id(task): future.result() for future, task in futures.items() if task not in lost}
-    for task in lost:
-        done[id(task)] = _walk_alone(task)
-    return [done[id(task)] for task in tasks]
+            futures.append(None)
+    results = []
+    for task, future in zip(tasks, futures, strict=True):
+        try:
+            result = _walk_alone(task) if future is None else future.result()
+        except Exception:  # a worker died, and took this walk along, its own or another's
+            result = _walk_alone(task)
+        results.append(result)
+        say(f"{task.method}, seed {task.seed} done")
+    return results
 
 
 def _walk_alone(task: Walk) -> tuple[list[Point], Failure | None]:
@@ -534,7 +527,8 @@ def _walk_alone(task: Walk) -> tuple[list[Point], Failure | None]:
             try:
                 point, params, dead = alone.submit(visit, task, i, params).result()
             except Exception as e:
-                reason = f"the worker died: {type(e).__name__} {e}".strip()
+                died = "the worker died: " if isinstance(e, BrokenExecutor) else ""
+                reason = f"{died}{type(e).__name__}: {e}"
                 return points, Failure(task.method, task.seed, lam, reason)
             points.append(point)
             if dead:

@@ -50,7 +50,7 @@ from tinyreg.errors import (
 )
 from tinyreg.objective import Data, Objective
 from tinyreg.optimizers import Schedule, learning_rate
-from tinyreg.penalties import L1, ElasticNet
+from tinyreg.penalties import L1, ElasticNet, Penalty
 
 SOLVERS = ("subgradient", "ista", "fista", "lbfgs")
 LENGTHEN = 1.1  # the step after an accepted one
@@ -331,20 +331,29 @@ def _why_stalled(run: Run, x: Array) -> str:
     return "the line search failed: steps of useful size raise F"
 
 
+def unsplittable(objective: Objective) -> list[Penalty]:
+    """The penalties that "lbfgs" cannot take: neither smooth nor L1 nor ElasticNet."""
+    return [
+        getattr(R, "penalty", R)
+        for _, R in objective.penalised
+        if not (R.smooth or type(R) in (L1, ElasticNet))  # a subclass may be another function
+    ]
+
+
 def _split(objective: Objective) -> tuple[Array, Array]:
     """l1 and l2 for each coordinate, of the penalties that are not smooth."""
+    refused = unsplittable(objective)
+    if refused:
+        raise ValueError(
+            f"solver 'lbfgs' takes smooth penalties, L1 and ElasticNet, got {refused[0]!r}; "
+            f"'ista' and 'fista' take any"
+        )
     l1, l2 = np.zeros(objective.net.n_params), np.zeros(objective.net.n_params)
     for block, R in objective.penalised:
-        if type(R) is L1:  # a subclass may be another function
+        if isinstance(R, L1):
             l1[block] = R.lam
-        elif type(R) is ElasticNet:
+        elif isinstance(R, ElasticNet):
             l1[block], l2[block] = R.l1, R.l2
-        elif not R.smooth:
-            raise ValueError(
-                f"solver 'lbfgs' takes smooth penalties, L1 and ElasticNet, got "
-                f"{getattr(R, 'penalty', R)!r}; "
-                f"'ista' and 'fista' take any"
-            )
     return l1, l2
 
 
