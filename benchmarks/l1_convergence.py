@@ -5,8 +5,9 @@
 Two tables. First, the solvers on the digits: FISTA must bring the stationarity residual of a tanh
 network to 1e-6, while the subgradient method with a constant step stays above 1e-3; a ReLU network
 may end at a kink of its own data loss, and then FISTA must say so. Second, a teacher network of
-which only 5 of 30 inputs matter: which inputs does each method leave with a nonzero weight? The
-script fails if one of these is not so. All run on one thread.
+which only 5 of 30 inputs matter: which inputs does each method leave with a nonzero weight? The λ
+were chosen on seeds 0 to 5, the table is of others; the prox must find just the 5 in more than half
+of the runs, the subgradient in none. The script fails otherwise. All run on one thread.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tinyreg.convergence import largest_curvature
 from tinyreg.datasets import sparse_teacher
 
 INPUTS, RELEVANT = 30, 5
+FIRST_SEED = 100  # λ was chosen on others
 
 
 def solvers_on_digits(quick: bool) -> None:
@@ -65,30 +67,33 @@ PENALTIES = {
 
 
 def recovery(seeds: int) -> dict[str, np.ndarray]:
-    """The first layer's row norms by method, for seed 0, with a column of the truth."""
+    """The first layer's row norms by method, for the first seed, and the truth."""
     print(f"\nsparse teacher: {RELEVANT} of {INPUTS} inputs matter, 1500 samples, {seeds} seeds\n")
-    print(f"{'method':<22}{'inputs in use':>14}{'support right':>15}{'R²':>8}")
+    print(f"{'method':<22}{'support right':>15}{'too many':>10}{'missing':>9}{'R²':>8}")
     norms: dict[str, np.ndarray] = {}
     for name, (R, solver) in PENALTIES.items():
-        used, right, scores = [], 0, []
-        for seed in range(seeds):
+        right, too_many, missing, scores = 0, [], [], []
+        for seed in range(FIRST_SEED, FIRST_SEED + seeds):
             X, y, relevant = sparse_teacher(1500, INPUTS, RELEVANT, seed=seed)
             net = tr.MLP((INPUTS, 16, 1), "tanh", seed=0)
             # L2 on the second layer: else it would grow while the first one shrinks under R.
             F = tr.Objective(net, tr.SquaredError(), [R, tr.L2(1e-2)])
             tr.minimize(F, X, y, solver, tol=1e-5, max_iter=2000)
-            found = np.flatnonzero(net.weights[0].any(axis=1))
-            used.append(len(found))
-            right += np.array_equal(found, relevant)
+            found, truth = net.weights[0].any(axis=1), np.isin(np.arange(INPUTS), relevant)
+            too_many.append(np.sum(found & ~truth))
+            missing.append(np.sum(truth & ~found))
+            right += np.array_equal(found, truth)
             scores.append(tr.SquaredError().score(net.forward(X), y[:, np.newaxis]))
-            if seed == 0:
-                norms[name] = np.linalg.norm(net.weights[0], axis=1)
-                norms["truth"] = np.isin(np.arange(INPUTS), relevant)
-        print(f"{name:<22}{np.mean(used):>14.1f}{f'{right} of {seeds}':>15}{np.mean(scores):>8.3f}")
+            if seed == FIRST_SEED:
+                norms[name], norms["truth"] = np.linalg.norm(net.weights[0], axis=1), truth
+        print(
+            f"{name:<22}{f'{right} of {seeds}':>15}{np.mean(too_many):>10.1f}"
+            f"{np.mean(missing):>9.1f}{np.mean(scores):>8.3f}"
+        )
         if "prox" in name:
-            assert right == seeds, f"{name} missed the support"
+            assert right > seeds / 2, f"{name} missed the support"
         else:
-            assert min(used) == INPUTS
+            assert min(too_many) == INPUTS - RELEVANT
     return norms
 
 
@@ -120,7 +125,7 @@ def main() -> None:
     print(f"NumPy {np.__version__}, Python {platform.python_version()}, {platform.machine()}")
     began = time.perf_counter()
     solvers_on_digits(arguments.quick)
-    norms = recovery(2 if arguments.quick else 6)
+    norms = recovery(4 if arguments.quick else 30)
     print(f"\n{time.perf_counter() - began:.0f} s in all")
     if arguments.figure:
         draw(norms, arguments.figure)
