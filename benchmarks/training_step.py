@@ -33,7 +33,7 @@ if __name__ == "__main__":  # before NumPy is loaded: its threads are counted on
 import numpy as np
 
 import tinyreg as tr
-from tinyreg.training import Workspace, step
+from tinyreg.training import Workspace, start_states, step
 
 LAM, SGD_RATE, ADAM_RATE = 1e-4, 0.05, 1e-3
 EPS = 1e-12  # so small that it does not matter on which side of the bias correction it stands
@@ -81,15 +81,15 @@ class Tinyreg:
         self.data = self.objective.check(X, y)
         self.workspace = Workspace(net, self.data, batch)
         self.optimizer = tr.Adam(ADAM_RATE, eps=EPS) if optimizer == "adam" else tr.SGD(SGD_RATE)
-        self.state = self.optimizer.start(net.params)
+        self.states = start_states(self.objective, self.optimizer)
 
     def run(self, order, batch):
         for start in range(0, len(order), batch):
             rows = self.workspace.gather(self.data, order[start : start + batch])
             gradient = self.workspace.data_gradient(self.objective, rows, None)
-            if not np.isfinite(np.add.reduce(gradient)):
+            if not np.isfinite(gradient.dot(gradient)):
                 raise tr.DivergenceError("in the benchmark")
-            step(self.objective, self.optimizer, self.state, gradient, self.method)
+            step(self.objective, self.optimizer, self.states, gradient, self.method)
 
     def params(self):
         return self.objective.net.params

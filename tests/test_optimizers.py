@@ -219,23 +219,6 @@ def test_the_heavy_balls_velocity_is_the_step_really_taken():
     assert (w == 0).any()
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, True), Adam(0.1)])
-def test_a_step_in_blocks_is_the_step_as_a_whole(monkeypatch, optimizer):
-    rng = np.random.default_rng(0)
-    start, gradients = rng.normal(size=10), rng.normal(size=(5, 10))
-    results = []
-    for size in (10, 3):
-        monkeypatch.setattr("tinyreg.blocks.SIZE", size)
-        monkeypatch.setattr("tinyreg.optimizers.SIZE", size)
-        params = start.copy()
-        state = optimizer.start(params)
-        for g in gradients:
-            taken = optimizer.step(params, g, state)
-        results.append((params, np.array(taken)))
-    np.testing.assert_array_equal(results[0][0], results[1][0])
-    np.testing.assert_array_equal(results[0][1], results[1][1])
-
-
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_a_rate_that_falls_to_zero_leaves_the_parameters_finite(nesterov):
     optimizer, params = SGD(cosine(0.1, 5), 0.9, nesterov), np.ones(3)

@@ -1,13 +1,16 @@
 """The minibatch loop: one step by hand, the batches, the history, divergence and bad input."""
 
 import math
+import tracemalloc
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy import special
 
 import tinyreg as tr
+from tinyreg.training import start_states, step
 
 SQUARED, SOFTMAX = tr.SquaredError(), tr.SoftmaxCrossEntropy()
 
@@ -493,3 +496,107 @@ def test_a_penalty_of_ones_own_trains():
     history = fit(net, X, y, penalty=Huberised(), method="proximal", optimizer=tr.SGD(0.05))
     assert history.total[-1] < history.total[0]
     assert math.isclose(history.penalty[-1], Huberised().value(net.weights[0]))
+
+
+# ------------------------------------------------------------ pieces and memory
+
+STEPS = {
+    "SGD, subgradient": (tr.SGD(0.1), "subgradient"),
+    "SGD, proximal": (tr.SGD(0.1), "proximal"),
+    "momentum, proximal": (tr.SGD(0.1, 0.9), "proximal"),
+    "Nesterov, proximal": (tr.SGD(0.1, 0.9, nesterov=True), "proximal"),
+    "Adam, subgradient": (tr.Adam(0.01), "subgradient"),
+    "Adam, proximal": (tr.Adam(0.01), "proximal"),
+    "Adam, decoupled": (tr.Adam(0.01), "decoupled"),
+    "Adam, naive": (tr.Adam(0.01), "naive"),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize(
+    ("penalty", "bias_penalty"),
+    [
+        (tr.ElasticNet(0.01, 0.02), None),
+        (tr.L1(0.01), tr.L1(0.003)),
+        ([None, tr.L1(0.01)], tr.L2(0.1)),
+        (tr.GroupLasso(0.01, axis=1), None),
+        ([tr.L2(0.1), tr.GroupLasso(0.01, axis=0)], tr.L1(0.01)),
+        (None, None),
+    ],
+)
+def test_a_step_in_pieces_is_the_step_as_a_whole(monkeypatch, name, penalty, bias_penalty):
+    optimizer, method = STEPS[name]
+    X, y = data()
+    results = []
+    for size in (1000, 7, 3):
+        monkeypatch.setattr("tinyreg.blocks.SIZE", size)
+        monkeypatch.setattr("tinyreg.objective.SIZE", size)
+        net = tr.MLP((5, 4, 3), seed=2)
+        penalties = {"penalty": penalty, "bias_penalty": bias_penalty}
+        fit(net, X, y, method=method, optimizer=optimizer, **penalties)
+        results.append(net.params.copy())
+        pieces = tr.Objective(net, SOFTMAX, **penalties).pieces
+        covered = np.concatenate([np.arange(net.n_params)[piece.block] for piece in pieces])
+        np.testing.assert_array_equal(covered, np.arange(net.n_params))
+        assert (len(pieces) == 1) == (size == 1000)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+def traced(run):
+    """The most memory that `run` held at once, in bytes, beyond what was there before."""
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STEPS)
+def test_training_holds_less_than_6_times_its_parameters_and_4_times_a_batch(name):
+    optimizer, method = STEPS[name]
+    sizes, batch_size = (784, 256, 256, 10), 128
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(3 * batch_size, 784)), rng.integers(0, 10, 3 * batch_size)
+    net = tr.MLP(sizes)
+    peaks = []
+
+    def callback(epoch, history):
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.reset_peak()
+
+    def run():
+        fit(
+            net,
+            X,
+            y,
+            penalty=tr.L1(1e-4),
+            method=method,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            epochs=4,
+            callback=callback,
+        )
+
+    traced(run)
+    assert peaks[0] < 8 * (6 * net.n_params + 4 * batch_size * sum(sizes))
+    # Flat: a later epoch needs nothing more (but for the few numbers of the history).
+    assert max(peaks[1:]) < peaks[0] + 4096
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_allocates_no_more_for_a_larger_network(name):
+    optimizer, method = STEPS[name]
+    held = []
+    for width in (256, 512):
+        net = tr.MLP((784, width, width, 10))
+        objective = tr.Objective(net, SOFTMAX, tr.L1(1e-4))
+        states, gradient = start_states(objective, optimizer), np.ones(net.n_params)
+        run = partial(step, objective, optimizer, states, gradient, method)
+        run()
+        held.append(traced(run))
+    assert held[1] < held[0] + 8192
+    assert held[1] < 8 * net.n_params / 2

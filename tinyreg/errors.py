@@ -15,6 +15,8 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from tinyreg.mapped import file_of, let_go
+
 #: Real in everyday use; complex where a complex step (see `tinyreg.gradcheck`) passes through.
 Array: TypeAlias = NDArray[Any]
 
@@ -112,8 +114,12 @@ def check_each(name: str, values: Any, check: Callable[[Any], T]) -> list[T]:
     return checked
 
 
-def check_array(name: str, value: ArrayLike, dtype: DTypeLike) -> Array:
-    """`value` as an array of finite real numbers of `dtype`, not copied where it is one already."""
+def check_array(name: str, value: ArrayLike, dtype: DTypeLike, in_file: bool = False) -> Array:
+    """`value` as an array of finite real numbers of `dtype`, not copied where it is one already.
+
+    With `in_file`, an array whose numbers are in a file stays there, with the dtype that it has:
+    whoever takes samples of it casts those.
+    """
     try:
         array = np.asarray(value)
     except ValueError as e:  # rows of different lengths
@@ -125,24 +131,31 @@ def check_array(name: str, value: ArrayLike, dtype: DTypeLike) -> Array:
         raise TypeError(f"{name} must be a dense array of real numbers, got {came}")
     if array.size == 0:
         raise ValueError(f"{name} must not be empty, got {describe(array)}")
+    file = file_of(array)
     with np.errstate(over="ignore"):  # a cast that overflows is caught as an infinity below
-        array = array.astype(dtype, copy=False)
+        if file is None or not in_file:
+            array = array.astype(dtype, copy=False)
     for start in range(0, len(array) if array.ndim else 1, ROWS_AT_ONCE):
-        part = array[start : start + ROWS_AT_ONCE] if array.ndim else array
+        with np.errstate(over="ignore"):
+            part = array[start : start + ROWS_AT_ONCE] if array.ndim else array
+            part = part.astype(dtype, copy=False)
         finite = np.isfinite(part)
+        let_go(file)
         if not finite.all():
             where = np.argwhere(~finite)[0]
             came = part[tuple(where)]
             if array.ndim:
                 where[0] += start
             index = ", ".join(map(str, where))
-            raise ValueError(f"{name} must be finite in {array.dtype}, got {came} at [{index}]")
+            raise ValueError(f"{name} must be finite in {part.dtype}, got {came} at [{index}]")
     return array
 
 
-def check_features(X: ArrayLike, n_features: int, dtype: DTypeLike, name: str = "X") -> Array:
-    """`X` as a finite (n_samples, n_features) array of `dtype`."""
-    array = check_array(name, X, dtype)
+def check_features(
+    X: ArrayLike, n_features: int, dtype: DTypeLike, name: str = "X", in_file: bool = False
+) -> Array:
+    """`X` as a finite (n_samples, n_features) array of `dtype`; `in_file` as in `check_array`."""
+    array = check_array(name, X, dtype, in_file)
     if array.ndim != 2 or array.shape[1] != n_features:
         raise ValueError(f"{name} must have shape (n_samples, {n_features}), got {np.shape(X)}")
     return array

@@ -7,7 +7,8 @@ transposed Jacobian of the forward, applied to `dout`, written out by hand.
 Conventions, for every pair below:
 
 - forward(inputs) -> out, backward(dout, inputs) -> gradients. Neither changes what it is given.
-- `out=` is NumPy's: an array to write the result to. It may be `dout` itself.
+- `out=` is NumPy's: an array to write the result to. It may be `dout` itself, and in an
+  activation's forward z itself.
 - An activation acts on each number alone, so its Jacobian is diagonal and its backward is a
   product: dz = da * f'(z). It also takes `a`, the forward's output, where f' is cheaper from it.
 - Branches look at the real part, and nothing drops the imaginary part: a forward pass on

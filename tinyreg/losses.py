@@ -167,11 +167,13 @@ class SoftmaxCrossEntropy(Loss):
         return array.astype(np.intp, copy=False)
 
     def per_sample(self, outputs: Array, targets: Array) -> Array:
-        shifted = outputs - outputs.real.max(axis=1, keepdims=True)
-        log_sum = np.log(np.exp(shifted).sum(axis=1))
+        # One row for each class: NumPy reduces ten long rows faster than many of ten numbers.
+        z = outputs.T.copy()
+        z -= z.real.max(axis=0)
+        log_sum = np.log(np.exp(z).sum(axis=0))
         if targets.ndim == 1:
-            return log_sum - shifted[np.arange(len(targets)), targets]
-        return log_sum - (targets * shifted).sum(axis=1)
+            return log_sum - z[targets, np.arange(len(targets))]
+        return log_sum - (targets.T * z).sum(axis=0)
 
     def predict(self, outputs: Array, out: Array | None = None) -> Array:
         largest = np.maximum.reduce(outputs.real, axis=1, keepdims=True)

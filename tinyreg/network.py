@@ -96,6 +96,15 @@ def forward_pass(
     return Trace(pre_activations, activations, masks)
 
 
+def outputs(X: Array, weights: Sequence[Array], biases: Sequence[Array], activation: str) -> Array:
+    """Run the network and keep the outputs only: each activation overwrites its pre-activation."""
+    activate = ACTIVATIONS[activation].forward
+    x = affine_forward(X, weights[0], biases[0])
+    for W, b in zip(weights[1:], biases[1:], strict=True):
+        x = affine_forward(activate(x, out=x), W, b)
+    return x
+
+
 def backward_pass(
     trace: Trace,
     dout: Array,
@@ -258,7 +267,7 @@ class MLP:
         X : (N, n_in) array of finite numbers
         """
         X = check_features(X, self.sizes[0], self.dtype)
-        return forward_pass(X, self.weights, self.biases, self.activation).outputs
+        return outputs(X, self.weights, self.biases, self.activation)
 
     def trace(
         self, X: ArrayLike, params: ArrayLike | None = None, masks: list[Array] | None = None

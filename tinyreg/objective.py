@@ -8,17 +8,18 @@ samples. Biases are not penalised unless a penalty for them is given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.blocks import blocks
+from tinyreg.blocks import SIZE, blocks
 from tinyreg.errors import Array, check_array, check_features, check_sample_weight, describe
 from tinyreg.losses import Loss
-from tinyreg.network import MLP, backward_pass, forward_pass
+from tinyreg.mapped import file_of, let_go
+from tinyreg.network import MLP, backward_pass, forward_pass, outputs
 from tinyreg.penalties import Penalty, check_penalty_type
 
 CHUNK = 262_144  # numbers: about as many activations are held at once in a pass over all samples
@@ -82,6 +83,34 @@ class OfMatrix:
     def residual(self, w: Array, g: Array) -> Array:
         """The residual at W, flat."""
         return self.penalty.residual(w.reshape(self.shape), g.reshape(self.shape)).reshape(-1)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A block of the parameter vector, and the penalties of what lies in it.
+
+    A training step goes over the vector once, piece by piece, with everything that it does to a
+    piece (penalty, optimizer, prox) while the piece is in the cache.
+    """
+
+    block: slice
+    penalised: list[tuple[slice, Penalty]]  # places within the piece
+
+    def add_subgradient(
+        self, gradient: Array, params: Array, scale: float = 1.0, smooth_only: bool = False
+    ) -> None:
+        """gradient += scale · ∂R(params), of all penalties or of the smooth ones only."""
+        for place, R in self.penalised:
+            if R.smooth or not smooth_only:
+                slope, part = R.subgradient(params[place]), gradient[place]
+                part += slope if scale == 1.0 else scale * slope
+
+    def prox(self, params: Array, steps: float | Array) -> None:
+        """params ← prox(params), of the penalties that are not smooth, in place."""
+        for place, R in self.penalised:
+            if not R.smooth:
+                step = steps if isinstance(steps, float) else steps[place]
+                params[place] = R.prox(params[place], step)
 
 
 class Objective:
@@ -161,6 +190,8 @@ class Objective:
             else:
                 self._penalise_layers([penalty] * (len(net.sizes) - 1))
         self._penalise(net.n_weights, net.n_params, bias_penalty)
+        #: The whole parameter vector in pieces that fit into the cache.
+        self.pieces = _pieces(self.penalised, net.n_params)
 
     def _penalise_layers(self, penalties: Sequence[Penalty | None]) -> None:
         start = 0
@@ -199,7 +230,8 @@ class Objective:
         sample_weight: ArrayLike | None = None,
     ) -> Terms:
         """L and R apart."""
-        data, vector = self.check(X, y, sample_weight), self.net.check_params(params)
+        data = self.check(X, y, sample_weight, in_file=True)
+        vector = self.net.check_params(params)
         return Terms(self.data_value(data, vector), self.penalty_value(vector))
 
     def data_gradient(
@@ -210,7 +242,8 @@ class Objective:
         sample_weight: ArrayLike | None = None,
     ) -> Array:
         """∇L, (n_params,). Complex `params` are fine."""
-        return self.data_pass(self.check(X, y, sample_weight), self.net.check_params(params))
+        data = self.check(X, y, sample_weight, in_file=True)
+        return self.data_pass(data, self.net.check_params(params))
 
     def gradient(
         self,
@@ -221,7 +254,7 @@ class Objective:
     ) -> Array:
         """∇L plus the penalty's subgradient, (n_params,). Complex `params` are fine."""
         vector = self.net.check_params(params)
-        gradient = self.data_pass(self.check(X, y, sample_weight), vector)
+        gradient = self.data_pass(self.check(X, y, sample_weight, in_file=True), vector)
         self.add_subgradient(gradient, vector)
         return gradient
 
@@ -285,7 +318,8 @@ class Objective:
         w = 0 for L1, and ∇L = 0 for a parameter without a penalty.
         """
         vector = self.net.check_params(params)
-        return self.residual_of(self.data_pass(self.check(X, y, sample_weight), vector), vector)
+        data = self.check(X, y, sample_weight, in_file=True)
+        return self.residual_of(self.data_pass(data, vector), vector)
 
     def stationarity(
         self,
@@ -299,37 +333,48 @@ class Objective:
 
     # Below: the same for arguments that were checked once, for loops that call many times.
 
-    def check(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Data:
-        """The samples as arrays of the right shape and dtype, or a clear error."""
+    def check(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        in_file: bool = False,
+    ) -> Data:
+        """The samples as arrays of the right shape and dtype, or a clear error.
+
+        With `in_file`, an X that is in a file stays there, with its own dtype.
+        """
         sizes, dtype = self.net.sizes, self.net.dtype
-        X = check_features(X, sizes[0], dtype)
+        X = check_features(X, sizes[0], dtype, in_file=in_file)
         targets = self.loss.check_targets(y, len(X), sizes[-1], dtype)
         return Data(X, targets, check_sample_weight(sample_weight, len(X)))
 
-    def _chunks(self, data: Data) -> list[Data]:
+    def _chunks(self, data: Data) -> Iterator[Data]:
         size = max(32, CHUNK // sum(self.net.sizes))
-        return [data.rows(slice(i, i + size)) for i in range(0, len(data.X), size)]
+        file = file_of(data.X)
+        for start in range(0, len(data.X), size):
+            part = data.rows(slice(start, start + size))
+            yield part._replace(X=part.X.astype(self.net.dtype, copy=False))
+            let_go(file)
 
     def data_value(self, data: Data, params: Array) -> float:
         """L."""
-        weights, biases = self.net.unpack(params)
+        layers = *self.net.unpack(params), self.net.activation
         return sum(
-            self.loss.weighted_sum(
-                forward_pass(part.X, weights, biases, self.net.activation).outputs,
-                part.targets,
-                part.weight,
-            )
+            self.loss.weighted_sum(outputs(part.X, *layers), part.targets, part.weight)
             for part in self._chunks(data)
         )
 
     def score(self, data: Data, params: Array) -> float:
         """Accuracy or R², as the loss has it; not weighted."""
-        weights, biases = self.net.unpack(params)
-        outputs = [
-            forward_pass(part.X, weights, biases, self.net.activation).outputs
-            for part in self._chunks(data)
-        ]
-        return self.loss.score(np.concatenate(outputs), data.targets)
+        return self.value_and_score(data, params)[1]
+
+    def value_and_score(self, data: Data, params: Array) -> tuple[float, float]:
+        """L, and accuracy or R²."""
+        layers = *self.net.unpack(params), self.net.activation
+        whole = np.concatenate([outputs(part.X, *layers) for part in self._chunks(data)])
+        value = self.loss.weighted_sum(whole, data.targets, data.weight)
+        return value, self.loss.score(whole, data.targets)
 
     def data_value_and_gradient(self, data: Data, params: Array) -> tuple[float, Array]:
         """L and ∇L: forward, the loss and its gradient at the outputs, backward."""
@@ -360,17 +405,14 @@ class Objective:
         self, gradient: Array, params: Array, scale: float = 1.0, smooth_only: bool = False
     ) -> None:
         """gradient += scale · ∂R(params), of all penalties or of the smooth ones only."""
-        for block, R in self.penalised:
-            if R.smooth or not smooth_only:
-                slope, part = R.subgradient(params[block]), gradient[block]
-                part += slope if scale == 1.0 else scale * slope
+        for piece in self.pieces:
+            piece.add_subgradient(gradient[piece.block], params[piece.block], scale, smooth_only)
 
     def prox(self, params: Array, steps: float | Array) -> None:
         """params ← prox(params), of the penalties that are not smooth, in place."""
-        for block, R in self.penalised:
-            if not R.smooth:
-                step = steps if isinstance(steps, float) else steps[block]
-                params[block] = R.prox(params[block], step)
+        for piece in self.pieces:
+            own = steps if isinstance(steps, float) else steps[piece.block]
+            piece.prox(params[piece.block], own)
 
     def residual_of(self, data_gradient: Array, params: Array) -> Array:
         """The residual, given ∇L at params."""
@@ -378,6 +420,28 @@ class Objective:
         for block, R in self.penalised:
             residual[block] = R.residual(params[block], data_gradient[block])
         return residual
+
+
+def _pieces(penalised: list[tuple[slice, Penalty]], n_params: int) -> list[Piece]:
+    """Neighbours together, as long as they are no more than SIZE numbers."""
+    pieces: list[Piece] = []
+
+    def append(block: slice, *penalties: Penalty) -> None:
+        if not pieces or block.stop - pieces[-1].block.start > SIZE:
+            pieces.append(Piece(block, []))
+        start, own = pieces[-1].block.start, pieces[-1].penalised
+        own += [(slice(block.start - start, block.stop - start), R) for R in penalties]
+        pieces[-1] = Piece(slice(start, block.stop), own)
+
+    done = 0
+    for block, R in penalised:
+        for free in blocks(done, block.start):
+            append(free)
+        append(block, R)
+        done = block.stop
+    for free in blocks(done, n_params):
+        append(free)
+    return pieces
 
 
 def _check_penalty(name: str, penalty: object) -> None:

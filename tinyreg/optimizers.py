@@ -32,7 +32,6 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from tinyreg.blocks import SIZE, blocks
 from tinyreg.errors import Array, check_number
 
 Schedule: TypeAlias = Callable[[int], float]
@@ -42,7 +41,8 @@ Prox: TypeAlias = Callable[[Array, float | Array], None]
 class Optimizer(Protocol):
     """An optimizer holds only its settings; what it remembers is in a state of its own.
 
-    So one optimizer serves any number of runs, and each begins afresh.
+    So one optimizer serves any number of runs, and each begins afresh. It treats each number
+    alone: training hands it the parameters in pieces, each with a state of its own.
     """
 
     @property
@@ -76,7 +76,6 @@ class SGDState:
 
     steps: int
     velocity: Array | None
-    scratch: Array
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,7 @@ class SGD:
 
     def start(self, params: Array) -> SGDState:
         """The state before the first step."""
-        velocity = np.zeros_like(params) if self.momentum else None
-        return SGDState(0, velocity, np.empty(min(SIZE, params.size), params.dtype))
+        return SGDState(0, np.zeros_like(params) if self.momentum else None)
 
     def step(
         self, params: Array, gradient: Array, state: SGDState, prox: Prox | None = None
@@ -143,16 +141,12 @@ class SGD:
         # Nesterov's step is η g + η μ u, heavy ball's η u, and without momentum it is η g.
         of_gradient = lr if velocity is None or self.nesterov else 0.0
         of_velocity = lr * (mu if self.nesterov else 1.0)
-        for block in blocks(0, len(params)):
-            p, g = params[block], gradient[block]
-            part = state.scratch[: len(p)]
-            if velocity is not None:
-                u = velocity[block]
-                u *= mu
-                u += g
-                p -= np.multiply(u, of_velocity, out=part)
-            if of_gradient:
-                p -= np.multiply(g, of_gradient, out=part)
+        if velocity is not None:
+            velocity *= mu
+            velocity += gradient
+            params -= of_velocity * velocity
+        if of_gradient:
+            params -= of_gradient * gradient
 
         step_size = lr * (1 + mu) if self.nesterov else lr
         if prox is None:
@@ -170,13 +164,11 @@ class SGD:
 
 @dataclass
 class AdamState:
-    """The number of steps done, the moments m/(1 − β₁) and v/(1 − β₂), and the step sizes."""
+    """The number of steps done, and the moments m/(1 − β₁) and v/(1 − β₂)."""
 
     steps: int
     first: Array
     second: Array
-    step_sizes: Array
-    scratch: Array
 
 
 @dataclass(frozen=True)
@@ -222,13 +214,12 @@ class Adam:
 
     def start(self, params: Array) -> AdamState:
         """The state before the first step."""
-        m, v, step_sizes = (np.zeros_like(params) for _ in range(3))
-        return AdamState(0, m, v, step_sizes, np.empty(min(SIZE, params.size), params.dtype))
+        return AdamState(0, np.zeros_like(params), np.zeros_like(params))
 
     def step(
         self, params: Array, gradient: Array, state: AdamState, prox: Prox | None = None
     ) -> Array:
-        """One step in place; returns η/(√v̂ + ε), which the next step overwrites."""
+        """One step in place; returns η/(√v̂ + ε)."""
         lr = learning_rate(self.lr, state.steps)
         state.steps += 1
         (beta1, beta2), t = self.betas, state.steps
@@ -236,23 +227,20 @@ class Adam:
         # and the bias corrections are then two numbers, m̂ = a m and √v̂ = b √v.
         a = (1 - beta1) / (1 - beta1**t)
         b = math.sqrt((1 - beta2) / (1 - beta2**t))
-        for block in blocks(0, len(params)):
-            p, g, sizes = params[block], gradient[block], state.step_sizes[block]
-            m, v = state.first[block], state.second[block]
-            part = state.scratch[: len(p)]
-            m *= beta1
-            m += g
-            v *= beta2
-            v += np.multiply(g, g, out=part)
-            np.sqrt(v, out=sizes)
-            sizes += self.eps / b
-            np.divide(lr / b, sizes, out=sizes)
-            np.multiply(sizes, m, out=part)
-            part *= a
-            p -= part
+        m, v = state.first, state.second
+        m *= beta1
+        m += gradient
+        v *= beta2
+        v += gradient * gradient
+        sizes = np.sqrt(v)
+        sizes += self.eps / b
+        np.divide(lr / b, sizes, out=sizes)
+        move = sizes * m
+        move *= a
+        params -= move
         if prox is not None:
-            prox(params, state.step_sizes)
-        return state.step_sizes
+            prox(params, sizes)
+        return sizes
 
 
 def inverse_sqrt(lr: float, warm: float = 1) -> Schedule:

@@ -97,7 +97,9 @@ def soft_threshold(w: Array, threshold: float | Array) -> Array:
     >>> soft_threshold(np.array([-3.0, -0.5, 0.5, 3.0]), 1.0)
     array([-2.,  0.,  0.,  2.])
     """
-    return w - np.minimum(np.maximum(w, -threshold), threshold)
+    clipped = np.asarray(np.maximum(w, -threshold))
+    np.minimum(clipped, threshold, out=clipped)
+    return np.subtract(w, clipped, out=clipped)
 
 
 def _check_step(step: float | Array, w: Array) -> float | Array:

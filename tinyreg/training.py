@@ -33,6 +33,7 @@ from tinyreg.errors import (
 )
 from tinyreg.layers import dropout_mask
 from tinyreg.losses import Loss
+from tinyreg.mapped import Rows
 from tinyreg.network import MLP, Trace, backward_pass, forward_pass
 from tinyreg.objective import Data, Objective
 from tinyreg.optimizers import Adam, Optimizer, learning_rate
@@ -90,13 +91,13 @@ class Workspace:
         self.weights, self.biases = net.unpack(net.params)
         self.dweights, self.dbiases = net.unpack(self.gradient)
         self.leading: dict[int, tuple[Trace, Array, list[Array]]] = {}
+        self.samples = Rows(data.X, batch_size)
 
     def gather(self, data: Data, rows: Array) -> Data:
         """The samples `rows` of the data, copied into the workspace, with their mean's weights."""
         n = len(rows)
         X, targets = self.X[:n], self.targets[:n]
-        # mode="clip" lets take write straight to out; rows are never outside.
-        np.take(data.X, rows, axis=0, out=X, mode="clip")
+        self.samples.take(rows, X)
         np.take(data.targets, rows, axis=0, out=targets, mode="clip")
         if isinstance(data.weight, float):
             return Data(X, targets, 1.0 / n)
@@ -200,7 +201,7 @@ def fit(
         raise ValueError(f"dropout must be < 1, got {dropout!r}")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be a function, got {describe(callback)}")
-    data = objective.check(X, y, sample_weight)
+    data = objective.check(X, y, sample_weight, in_file=True)
     validation = None
     if validation_data is not None:
         if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
@@ -208,56 +209,63 @@ def fit(
                 f"validation_data must be a pair (X, y), got {describe(validation_data)}"
             )
         try:
-            validation = objective.check(*validation_data)
+            validation = objective.check(*validation_data, in_file=True)
         except (TypeError, ValueError) as e:
             raise type(e)(f"validation_data: {e}") from e
 
     n_samples = len(data.X)
     shuffling, dropping = np.random.default_rng(seed).spawn(2)
     workspace = Workspace(net, data, min(batch_size, n_samples))
-    state = optimizer.start(net.params)
+    states = start_states(objective, optimizer)
+    before = np.empty_like(net.params)
     history = History()
     for epoch in range(1, epochs + 1):
         order = shuffling.permutation(n_samples)
-        before = net.params.copy()
+        before[...] = net.params
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for number, start in enumerate(range(0, n_samples, batch_size), start=1):
                 batch = workspace.gather(data, order[start : start + batch_size])
                 masks = _draw_masks(net, len(batch.X), dropout, dropping)
                 gradient = workspace.data_gradient(objective, batch, masks)
-                # The sum is finite just when all of it is (short of an overflow of the sum itself).
-                if not math.isfinite(np.add.reduce(gradient)):
-                    raise _diverged(objective, batch, before, optimizer, state, epoch, number)
-                step(objective, optimizer, state, gradient, method)
+                # The product is finite where all of it is, unless the product itself overflows.
+                if not math.isfinite(gradient.dot(gradient)) and not np.isfinite(gradient).all():
+                    raise _diverged(objective, batch, before, optimizer, states, epoch, number)
+                step(objective, optimizer, states, gradient, method)
             _record(history, objective, data, validation)
             # A saturated activation can hide an infinite weight from the loss.
             if not np.isfinite(history.total[-1] + net.params.sum()):
-                raise _diverged(objective, data, before, optimizer, state, epoch, number)
+                raise _diverged(objective, data, before, optimizer, states, epoch, number)
         if callback is not None:
             callback(epoch, history)
     return history
 
 
+def start_states(objective: Objective, optimizer: Optimizer) -> list[Any]:
+    """The optimizer's state before the first step, one for each piece of the parameters."""
+    return [optimizer.start(objective.net.params[piece.block]) for piece in objective.pieces]
+
+
 def step(
-    objective: Objective, optimizer: Optimizer, state: Any, gradient: Array, method: str
+    objective: Objective, optimizer: Optimizer, states: list[Any], gradient: Array, method: str
 ) -> None:
     """One step of the network's parameters, given the data gradient, which is overwritten."""
-    params = objective.net.params
-    if method == "proximal":
-        objective.add_subgradient(gradient, params, smooth_only=True)
-        optimizer.step(params, gradient, state, objective.prox)
-    elif method == "subgradient":
-        objective.add_subgradient(gradient, params)
-        optimizer.step(params, gradient, state)
-    else:
-        lr = learning_rate(optimizer.lr, state.steps)
-        if method == "decoupled":
-            objective.add_subgradient(params, params, scale=-lr)
-            optimizer.step(params, gradient, state)
+    for piece, state in zip(objective.pieces, states, strict=True):
+        params, g = objective.net.params[piece.block], gradient[piece.block]
+        if method == "proximal":
+            piece.add_subgradient(g, params, smooth_only=True)
+            optimizer.step(params, g, state, piece.prox)
+        elif method == "subgradient":
+            piece.add_subgradient(g, params)
+            optimizer.step(params, g, state)
+        elif method == "decoupled":
+            lr = learning_rate(optimizer.lr, state.steps)
+            piece.add_subgradient(params, params, scale=-lr)
+            optimizer.step(params, g, state)
         else:
-            objective.add_subgradient(gradient, params, smooth_only=True)
-            optimizer.step(params, gradient, state)
-            objective.prox(params, lr)
+            lr = learning_rate(optimizer.lr, state.steps)
+            piece.add_subgradient(g, params, smooth_only=True)
+            optimizer.step(params, g, state)
+            piece.prox(params, lr)
 
 
 def _draw_masks(net: MLP, n: int, rate: float, rng: np.random.Generator) -> list[Array] | None:
@@ -273,8 +281,9 @@ def _record(history: History, objective: Objective, data: Data, validation: Data
     history.total.append(history.data_loss[-1] + history.penalty[-1])
     history.exact_zeros.append(exact_zeros(net))
     if validation is not None:
-        history.validation_loss.append(objective.data_value(validation, net.params))
-        history.validation_score.append(objective.score(validation, net.params))
+        value, score = objective.value_and_score(validation, net.params)
+        history.validation_loss.append(value)
+        history.validation_score.append(score)
 
 
 def _diverged(
@@ -282,7 +291,7 @@ def _diverged(
     data: Data,
     before: Array,
     optimizer: Optimizer,
-    state: Any,
+    states: list[Any],
     epoch: int,
     batch: int,
 ) -> DivergenceError:
@@ -292,7 +301,7 @@ def _diverged(
     size = np.abs(net.params).max()
     if not np.isfinite(size):
         net.params[...] = before
-    lr = learning_rate(optimizer.lr, max(state.steps - 1, 0))
+    lr = learning_rate(optimizer.lr, max(states[0].steps - 1, 0))
     return DivergenceError(
         f"training diverged in epoch {epoch}, batch {batch}: data loss {loss:.3g}, penalty "
         f"{penalty:.3g}, largest |parameter| {size:.3g}; try a learning rate below {lr:g}, or "
