@@ -120,3 +120,14 @@ def test_every_link_leads_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if not target.startswith("http"):
             assert (root / target).exists(), target
+
+
+def test_the_table_of_conventions_names_tests_that_exist():
+    section = README.partition("## The same thing elsewhere")[2].partition("\n## ")[0]
+    named = re.findall(r"`(test_\w+)` \|$", section, flags=re.MULTILINE)
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    assert len(named) == len(rows) - 1  # all but the header
+    tests = Path(__file__).parent
+    files = [tests / "test_agreement.py", tests / "test_solvers.py"]
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
+    assert set(named) <= set(re.findall(r"^def (test_\w+)", code, flags=re.MULTILINE))
