@@ -202,7 +202,8 @@ def explain(
 
     Examples
     --------
-    >>> print("\\n".join(explain(*hand_example()).text().splitlines()[29:33]))
+    >>> text = explain(*hand_example()).text()
+    >>> print(text[text.index("z1 = x W1 + b1   ") : text.index("a1 = f(z1)")].rstrip())
     z1 = x W1 + b1        (1×2)(2×2) + (2) = (1×2)
     <BLANKLINE>
       = [ 1  2 ] [ 0.1    -1 ] + [ 0.1  0 ] = [ 2  -0.5 ]
@@ -460,8 +461,8 @@ def _of_one_penalty(this: _Pass, parts: list[_Part], lr: float) -> list[Piece]:
     of = sum(part.where.size for part in parts)
     names = ", ".join(part.name for part in parts)
     return [
-        f"{plain(R)}, of {names}.{groups} Its slope adds to that of L. Beside the sum `∂F/∂w` stands the "
-        "central difference of F.",
+        f"{plain(R)}, of {names}.{groups} Its slope adds to that of L. Beside the sum `∂F/∂w` "
+        "stands the central difference of F.",
         slopes,
         *_left_out(slopes, of),
         *_at_corner(slopes),
