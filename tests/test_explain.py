@@ -120,6 +120,8 @@ def test_every_number_on_the_page_is_the_librarys(activation, loss, penalty):
     assert in_brackets(text, "a1 = f(z1)") == printed(z1, a1)
     assert in_brackets(text, "z2 = a1 W2 + b2") == printed(a1, W2, b2, z2)
     assert in_brackets(text, "dz2 = ") == printed(loss.predict(z2), target, dz)
+    costs = [loss.value(z2[n : n + 1], y[n : n + 1]) for n in range(len(X))]
+    assert in_brackets(text, "ℓ = ") == printed(*costs)
     assert in_brackets(text, "da1 = dz2 W2ᵀ") == printed(dz, W2, dz @ W2.T)
     terms, whole = objective.terms(X, y), objective.gradient(X, y)
     g = objective.data_gradient(X, y)
@@ -139,16 +141,32 @@ def test_every_number_on_the_page_is_the_librarys(activation, loss, penalty):
             for W, dW in zip(net.weights, net.unpack(g)[0], strict=True)
         ]
     )
-    for name, w, _, slope, gradient, total, measured, gap in slopes:
+    for name, w, cost, slope, gradient, total, measured, gap in slopes:
         k = place(net, name)
+        if isinstance(penalty, tr.GroupLasso):
+            layer, row, column = (int(i) for i in re.findall(r"\d+", name))
+            W = net.weights[layer - 1]
+            assert_printed(cost, np.linalg.norm(W[row] if penalty.axis == 1 else W[:, column]))
+        else:
+            assert_printed(cost, penalty.value(net.params[k : k + 1]))
         assert_printed(w, net.params[k])
         assert float(slope) == pytest.approx(pull[k], rel=1e-3)
         assert_printed(gradient, g[k])
         assert_printed(total, whole[k])
         assert float(measured) == pytest.approx(whole[k], rel=1e-3, abs=1e-8)
         assert float(gap) < 1e-8
-    for name, w, gradient, u, *_, result in proxes:
+    for name, w, gradient, u, *between, result in proxes:
         k = place(net, name)
+        if isinstance(penalty, tr.L2):
+            assert float(u) / float(between[0]) == pytest.approx(float(result), rel=2e-3)
+        if isinstance(penalty, tr.L1 | tr.ElasticNet):
+            threshold, divisor = (*map(float, between), 1.0)[:2]
+            shrunk = np.sign(float(u)) * max(abs(float(u)) - threshold, 0)
+            assert shrunk / divisor == pytest.approx(float(result), rel=2e-3, abs=1e-4)
+        if isinstance(penalty, tr.GroupLasso) and between:
+            threshold, norm = map(float, between)
+            factor = max(1 - threshold / norm, 0)
+            assert float(u) * factor == pytest.approx(float(result), rel=2e-3)
         assert_printed(w, net.params[k])
         assert_printed(gradient, g[k])
         assert_printed(u, net.params[k] - 0.1 * g[k])
