@@ -4,6 +4,7 @@ from tinyreg.comparison import Comparison, compare
 from tinyreg.datasets import load_digits, load_table
 from tinyreg.duality import lambda_max
 from tinyreg.errors import DivergenceError, GradientCheckError
+from tinyreg.explain import Explanation, explain
 from tinyreg.gradcheck import check_backward, check_gradient, check_gradients, check_penalty
 from tinyreg.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from tinyreg.network import MLP
@@ -26,6 +27,7 @@ __all__ = [
     "Comparison",
     "DivergenceError",
     "ElasticNet",
+    "Explanation",
     "GradientCheckError",
     "GroupLasso",
     "History",
@@ -40,6 +42,7 @@ __all__ = [
     "check_gradients",
     "check_penalty",
     "compare",
+    "explain",
     "fit",
     "lambda_max",
     "load_digits",

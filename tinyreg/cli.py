@@ -1,4 +1,4 @@
-"""The command line: `tinyreg compare`, `tinyreg check` and `tinyreg path`.
+"""The command line: `tinyreg compare`, `tinyreg check`, `tinyreg explain` and `tinyreg path`.
 
 Results go to standard output, progress and errors to standard error. The exit status is 0; 1 where
 a gradient failed its check or a walk broke off; 2 where an argument or a file is not as it should
@@ -26,6 +26,7 @@ import tinyreg
 from tinyreg.comparison import COMPARED, TASKS, Comparison, compare
 from tinyreg.datasets import load_digits, load_table, standardise, train_test_split
 from tinyreg.errors import Array, DivergenceError, check_integer
+from tinyreg.explain import explain, hand_example
 from tinyreg.gradcheck import check_gradients
 from tinyreg.layers import ACTIVATIONS
 from tinyreg.losses import (
@@ -73,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_compare(commands)
     _add_check(commands)
+    _add_explain(commands)
     _add_path(commands)
     arguments = parser.parse_args(argv)
     try:
@@ -162,17 +164,38 @@ def _add_check(commands: argparse._SubParsersAction[Parser]) -> None:
         "tinyreg check --sizes 64,32,10 --activation gelu --penalty elasticnet",
     )
     add("--sizes", metavar="N,...", help="units by layer (default 64,64,10)")
-    names = ", ".join(ACTIVATIONS)
-    add("--activation", choices=ACTIVATIONS, metavar="NAME", help=f"{names} (default relu)")
-    add("--model", metavar="FILE", help="a saved network in place of a new one")
+    _add_objective_options(add)
     add("--loss", choices=LOSSES, default="softmax", help=f"{', '.join(LOSSES)} (default softmax)")
-    add("--penalty", choices=("none", *PENALTIES), default="l1", help="default l1")
     add("--lam", type=float, default=1e-3, help="λ (elasticnet: of both parts; default 1e-3)")
     add("--data", metavar="FILE", help="digits, FILE.csv or FILE.npz (default: digits if they fit)")
-    add("--target", metavar="COLUMN", help="column (CSV; default: the last) or array (NPZ; y)")
     add("--batch", type=int, default=32, help="samples to check on (default 32)")
-    add("--dtype", choices=("float64", "float32"), help="default float64")
     add("--json", action="store_true", help="print the JSON in place of the table")
+
+
+def _add_explain(commands: argparse._SubParsersAction[Parser]) -> None:
+    add = _command(
+        commands,
+        "explain",
+        run_explain,
+        "write one forward and one backward pass out, step by step",
+        "Write one forward and one backward pass of a network out for a person: formulas, shapes "
+        "and numbers, each gradient beside its central difference; then the penalty weight by "
+        "weight, and a few steps by subgradient and by prox. Without --sizes, --model and --data: "
+        "a 2-2-2 network that can be worked by hand.",
+        "tinyreg explain --sizes 3,2,2 --activation tanh --penalty elasticnet --lam 0.5",
+    )
+    add("--sizes", metavar="N,...", help="units by layer, of a new network (64,64,10 with --data)")
+    _add_objective_options(add)
+    names = ", ".join(LOSSES)
+    add("--loss", choices=LOSSES, help=f"{names} (default softmax; squared by hand)")
+    add("--lam", type=float, help="λ (elasticnet: of both parts; default 1e-3; 0.5 by hand)")
+    add("--seed", type=int, help="of a new network's weights (default 0)")
+    add("--data", metavar="FILE", help="digits, FILE.csv or FILE.npz (default: digits if they fit)")
+    add("--row", type=int, default=0, help="the sample, counted from 0 (default 0)")
+    add("--lr", type=float, default=0.1, help="η of the prox and of the steps (default 0.1)")
+    add("--steps", type=int, default=6, help="steps by subgradient and by prox (default 6)")
+    add("--format", choices=("text", "markdown", "latex"), default="text", help="default text")
+    add("--json", action="store_true", help="print the JSON in place of the text")
 
 
 Add: TypeAlias = Callable[..., argparse.Action]
@@ -195,6 +218,15 @@ def _command(
     )
     parser.set_defaults(run=run)
     return parser.add_argument
+
+
+def _add_objective_options(add: Add) -> None:
+    names = ", ".join(ACTIVATIONS)
+    add("--activation", choices=ACTIVATIONS, metavar="NAME", help=f"{names} (default relu)")
+    add("--dtype", choices=("float64", "float32"), help="default float64")
+    add("--model", metavar="FILE", help="a saved network in place of a new one")
+    add("--penalty", choices=("none", *PENALTIES), default="l1", help="default l1")
+    add("--target", metavar="COLUMN", help="column (CSV; default: the last) or array (NPZ; y)")
 
 
 def _add_data_options(add: Add) -> None:
@@ -282,21 +314,13 @@ def run_path(arguments: argparse.Namespace) -> int:
 
 def run_check(arguments: argparse.Namespace) -> int:
     """`tinyreg check`."""
-    if arguments.model is not None:
-        for name in ("sizes", "activation", "dtype"):
-            if getattr(arguments, name) is not None:
-                raise ValueError(f"--{name} does not go with --model, which has its own")
-        net = MLP.load(arguments.model)
-    else:
-        sizes = _integers("--sizes", arguments.sizes or "64,64,10")
-        net = MLP(sizes, arguments.activation or "relu", arguments.dtype or "float64")
-    loss = LOSSES[arguments.loss]
-    name = arguments.penalty
-    penalty = None if name == "none" else _penalty(name, arguments.lam)
-    X, y, origin = _check_samples(arguments, net, loss)
-    objective = Objective(net, loss, penalty)
+    net, loss = _network(arguments), LOSSES[arguments.loss]
+    batch = check_integer("--batch", arguments.batch, least=1)
+    X, y, origin = _samples(arguments, net, loss, batch)
+    objective = Objective(net, loss, _penalty(arguments.penalty, arguments.lam))
     report = check_gradients(objective, X, y, precision=net.dtype == np.float32)
-    report.notes.append(f"data: {len(X)} {origin}")
+    drawn = "samples, the first of " + origin if origin else "random normal samples"
+    report.notes.append(f"data: {len(X)} {drawn}")
     if arguments.json:
         print(json.dumps({"ok": report.ok, "rows": report.rows, "notes": report.notes}))
     else:
@@ -304,13 +328,60 @@ def run_check(arguments: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _check_samples(arguments: argparse.Namespace, net: MLP, loss: Loss) -> tuple[Array, Array, str]:
-    """A batch that fits the network, targets in the form that the loss takes, and their origin."""
-    n = check_integer("--batch", arguments.batch, least=1)
+def run_explain(arguments: argparse.Namespace) -> int:
+    """`tinyreg explain`."""
+    by_hand = arguments.sizes is arguments.model is arguments.data is None
+    lam = arguments.lam if arguments.lam is not None else 0.5 if by_hand else 1e-3
+    penalty = _penalty(arguments.penalty, lam)
+    loss = LOSSES[arguments.loss or ("squared" if by_hand else "softmax")]
+    if by_hand:
+        for name in ("dtype", "seed", "target"):
+            if getattr(arguments, name) is not None:
+                raise ValueError(f"--{name} goes with --sizes, --model or --data")
+        objective, X, y = hand_example(arguments.activation or "relu", loss, penalty)
+        drawn = "made to be worked by hand"
+    else:
+        net = _network(arguments)
+        X, y, origin = _samples(arguments, net, loss)
+        drawn = f"row {arguments.row} of {origin}" if origin else "random normal numbers"
+        objective = Objective(net, loss, penalty)
+    row = check_integer("--row", arguments.row, least=0)
+    if row >= len(X):
+        raise ValueError(f"--row must be below {len(X)}, the number of samples, got {row}")
+    X, y = X[row : row + 1], y[row : row + 1]
+    explanation = explain(objective, X, y, lr=arguments.lr, steps=arguments.steps)
+    explanation.sections[0].pieces.append(f"The sample: {drawn}.".replace("`", "'"))
+    if arguments.json:
+        print(json.dumps(explanation.to_dict()))
+    else:
+        print(getattr(explanation, arguments.format)(), end="")
+    return 0
+
+
+def _network(arguments: argparse.Namespace) -> MLP:
+    """The saved network, or a new one."""
+    seed = getattr(arguments, "seed", None)  # which `tinyreg check` does not ask for
+    if arguments.model is None:
+        sizes = _integers("--sizes", arguments.sizes or "64,64,10")
+        activation, dtype = arguments.activation or "relu", arguments.dtype or "float64"
+        return MLP(sizes, activation, dtype, 0 if seed is None else seed)
+    for name in ("sizes", "activation", "dtype", "seed"):
+        if getattr(arguments, name, None) is not None:
+            raise ValueError(f"--{name} does not go with --model, which has its own")
+    return MLP.load(arguments.model)
+
+
+def _samples(
+    arguments: argparse.Namespace, net: MLP, loss: Loss, n: int | None = None
+) -> tuple[Array, Array, str | None]:
+    """Samples that fit the network, targets as the loss takes them, and where they are from.
+
+    The first n, or all; without data n random ones, or one, from nowhere.
+    """
     n_in, n_out = net.sizes[0], net.sizes[-1]
     data = arguments.data or ("digits" if (n_in, n_out) == (64, 10) else None)
     if data is None:
-        origin, rng = "random normal samples", np.random.default_rng(0)
+        n, rng = n or 1, np.random.default_rng(0)
         X: Array = rng.normal(size=(n, n_in))
         y: Array = rng.integers(0, max(n_out, 2 - isinstance(loss, SoftmaxCrossEntropy)), n)
     else:
@@ -319,10 +390,10 @@ def _check_samples(arguments: argparse.Namespace, net: MLP, loss: Loss) -> tuple
             _, y = encode_labels(y=y)
         if data != "digits":
             (X,) = standardise(X)
-        X, y, origin = X[:n], y[:n], f"samples, the first of {data}"
+        X, y = X[:n], y[:n]
     if not isinstance(loss, SoftmaxCrossEntropy) and y.dtype.kind == "i" and n_out > 1:
         y = np.eye(max(n_out, y.max() + 1))[y]  # a yes-or-no column for each class
-    return X, y, origin
+    return X, y, data
 
 
 def _shared_settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -368,7 +439,9 @@ def _lams(text: str) -> list[float]:
         ) from None
 
 
-def _penalty(name: str, lam: float) -> Penalty:
+def _penalty(name: str, lam: float) -> Penalty | None:
+    if name == "none":
+        return None
     if name == "elasticnet":
         return ElasticNet(lam, lam)
     if name == "grouplasso":
