@@ -21,7 +21,7 @@ from tinyreg.network import MLP, Trace
 from tinyreg.objective import Objective
 from tinyreg.optimizers import SGD
 from tinyreg.penalties import L1, L2, ElasticNet, GroupLasso, Penalty
-from tinyreg.training import step
+from tinyreg.training import start_states, step
 from tinyreg.writing import (
     COLUMNS,
     ROWS,
@@ -552,11 +552,11 @@ def _walk(this: _Pass, lr: float, steps: int) -> list[Piece]:
 def _path(this: _Pass, lr: float, steps: int, method: str) -> Array:
     """The parameters before the first step and after each, (steps + 1, n_params)."""
     F, optimizer = _on_own_network(this.F), SGD(lr)
-    state, path = optimizer.start(F.net.params), [F.net.params.copy()]
+    states, path = start_states(F, optimizer), [F.net.params.copy()]
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(1, steps + 1):
             gradient = F.data_gradient(this.X, this.targets)
-            step(F, optimizer, state, gradient, method)
+            step(F, optimizer, states, gradient, method)
             if not np.isfinite(F.net.params).all():
                 raise DivergenceError(
                     f"the steps by {method} diverged at step {t}; try a learning rate below {lr:g}"

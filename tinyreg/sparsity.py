@@ -25,7 +25,7 @@ def exact_zeros(net: MLP) -> float:
     >>> exact_zeros(net), near_zeros(net)
     (0.25, 0.5)
     """
-    return np.count_nonzero(net.params[: net.n_weights] == 0) / net.n_weights
+    return float(np.count_nonzero(net.params[: net.n_weights] == 0) / net.n_weights)
 
 
 def near_zeros(net: MLP) -> float:
