@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -370,3 +371,47 @@ def test_version_and_help():
     assert "tinyreg path --lams" in tinyreg("path", "--help").stdout
     for option in ("--data", "--lam", "--methods", "--out", "--json"):
         assert option in text
+
+
+COMMANDS = {
+    "compare": [*QUICK, "--methods", "none"],
+    "check": ["--sizes", "4,3,2", "--batch", "3"],
+    "explain": [],
+    "path": ["--lams", "1e-3,1", "--hidden", "4", "--first-epochs", "1", "--epochs", "1"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_prints_json_alone_and_no_escape_off_a_terminal(command):
+    done = tinyreg(command, *COMMANDS[command], "--json")
+    assert done.returncode == 0
+    assert isinstance(json.loads(done.stdout), dict)
+    assert done.stderr == ""
+    assert "\x1b" not in tinyreg(command, *COMMANDS[command]).stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example_that_it_takes(command, monkeypatch):
+    text = tinyreg(command, "--help").stdout
+    example = re.search(r"^example:\n  tinyreg (.+)$", text, re.MULTILINE)[1].split()
+    assert example[0] == command
+    taken = []
+    monkeypatch.setattr(f"tinyreg.cli.run_{command}", lambda arguments: taken.append(1) or 0)
+    assert main(example) == 0
+    assert taken == [1]
+
+
+@pytest.mark.parametrize("no_color", [None, "1"])
+def test_a_terminal_sees_progress_and_no_colour(no_color):
+    pty = pytest.importorskip("pty", reason="needs a POSIX terminal")
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    environment |= {"PYTHONIOENCODING": "utf-8"} | ({"NO_COLOR": no_color} if no_color else {})
+    command = [sys.executable, "-m", "tinyreg", "compare", *QUICK, "--methods", "none"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, env=environment)
+    os.close(theirs)
+    seen = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert "epoch 2 of 2" in seen
+    assert not re.search(r"\x1b\[[\d;]*m", seen + done.stdout.decode())

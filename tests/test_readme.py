@@ -50,7 +50,23 @@ def test_the_python_blocks_run_in_order_and_print_what_stands_below_them(capsys)
             if next_kind == "text":
                 assert_alike(capsys.readouterr().out, output, rel=0.02)
                 checked += 1
-    assert checked >= 6
+    assert checked >= 16
+
+
+def test_explain_prints_the_lines_that_the_readme_shows(capsys):
+    assert main(["explain"]) == 0
+    printed = capsys.readouterr().out
+    # The step table hangs together with its columns; each paragraph stands whole in the output.
+    for paragraph in marked("output: explain").rstrip("\n").split("\n\n"):
+        assert f"\n{paragraph}\n" in printed
+
+
+def test_the_ten_pitfalls_are_shown_each_with_what_it_prints():
+    section = README.partition("## Pitfalls")[2].partition("\n## ")[0]
+    numbered = re.split(r"^\*\*(\d+)\. ", section, flags=re.MULTILINE)
+    assert numbered[1::2] == [str(i) for i in range(1, 11)]
+    for text in numbered[2::2]:
+        assert re.search(r"```python\n.+?```\n\n```text\n.+?```", text, re.DOTALL), text[:40]
 
 
 @pytest.mark.slow
