@@ -103,6 +103,8 @@ def soft_threshold(w: Array, threshold: float | Array) -> Array:
 
 
 def _check_step(step: float | Array, w: Array) -> float | Array:
+    if type(step) is float and 0 <= step < math.inf:  # each training step comes by here
+        return step
     if isinstance(step, np.ndarray) and step.ndim:
         if step.shape != w.shape:
             raise ValueError(
