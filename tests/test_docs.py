@@ -100,7 +100,7 @@ def arguments(thing):
     return [name for name in inspect.signature(thing).parameters if name not in ("self", "cls")]
 
 
-def takes_no_notice(thing):
+def is_free_of_arguments(thing):
     """A protocol is never called; an exception without an __init__ of its own takes any message."""
     return getattr(thing, "_is_protocol", False) or (
         inspect.isclass(thing)
@@ -145,7 +145,7 @@ def test_a_public_name_has_a_summary_in_one_line(name):
 @pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
 def test_what_is_documented_is_what_is_taken(name):
     thing = PUBLIC[name]
-    if takes_no_notice(thing):
+    if is_free_of_arguments(thing):
         return
     documented = entries(thing.__doc__, "Parameters")
     if name in ELEMENTWISE:
@@ -158,13 +158,20 @@ def test_what_is_documented_is_what_is_taken(name):
 
 
 @pytest.mark.parametrize("name", MEMBERS)
-def test_what_a_method_takes_stands_in_its_docstring_or_its_class_s(name):
+def test_what_a_method_takes_stands_in_its_docstring_or_in_that_of_its_class(name):
     code = code_of(thing_of(name))
     mine = entries(code.__doc__, "Parameters")
     assert set(mine) <= set(arguments(code))
     for thing in relatives(name):
         mine += entries(thing.__doc__, "Parameters", "Attributes", "Notes")
     assert set(arguments(code)) <= set(mine)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_what_a_class_says_of_its_methods_is_what_they_take(name):
+    codes = [code_of(thing_of(member)) for member in MEMBERS if member.startswith(f"{name}.")]
+    taken = {argument for code in codes for argument in arguments(code)}
+    assert set(entries(PUBLIC[name].__doc__, "Notes")) <= taken
 
 
 @pytest.mark.parametrize("name", CLASSES)
