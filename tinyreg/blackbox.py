@@ -278,11 +278,13 @@ def _run_backward(
 
 
 def name_of(f: object) -> str:
+    """What a function is called in a report."""
     name = getattr(f, "__name__", type(f).__name__)
     return "f" if name == "<lambda>" else str(name)
 
 
 def as_point(name: str, x: ArrayLike) -> Array:
+    """`x` as a float64 copy of an array of floats, or a clear error."""
     array = to_numpy(x)
     if array.dtype.kind in "iub":
         raise TypeError(
@@ -334,6 +336,7 @@ def check_repeats(name: str, f: Callable[[Array], Any], x: Array, *, finite: boo
 
 
 def as_gradient(gradient: Any, shape: tuple[int, ...], name: str = "gradient") -> Array:
+    """`gradient` as an array of floats of that shape, float32 if it came so, or a clear error."""
     array = to_numpy(gradient)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, got {describe(array)}")
@@ -366,6 +369,7 @@ def widened(measured: Measured, eps: float) -> Measured:
 
 
 def note_refuted(notes: list[str], refuted: int, size: int) -> None:
+    """Note at how many coordinates the complex step was given up, if at any."""
     if refuted:
         notes.append(
             f"the complex step is wrong at {refuted} of {size} coordinates, by the real "

@@ -65,11 +65,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     ----------
     argv : sequence of str, optional
         sys.argv[1:] if left out.
+
+    Returns
+    -------
+    int
+        As the module's docstring has it.
+
+    Raises
+    ------
+    SystemExit
+        From argparse: after --help or --version, or where the arguments are no such command.
+
+    Examples
+    --------
+    >>> main(["compare", "--epochs", "0"])  # standard error says what is wrong
+    2
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks λ shows ? in its place
             stream.reconfigure(errors="replace")
-    parser = Parser(prog="tinyreg", description=tinyreg.__doc__)
+    parser = Parser(prog="tinyreg", description=(tinyreg.__doc__ or "").partition("\n")[0])
     parser.add_argument("--version", action="version", version=f"tinyreg {tinyreg.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_compare(commands)

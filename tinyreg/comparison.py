@@ -115,6 +115,18 @@ class Comparison:
         The trained network of each method for the first seed.
     convergence : Convergence or None
         The full-batch solvers on the same problem, if asked for.
+
+    Examples
+    --------
+    >>> X, y = [[1.0, 0.0], [0.0, 1.0]], ["left", "right"]
+    >>> comparison = compare(X, y, X, y, hidden=(), epochs=3, seeds=(0, 1))
+    >>> comparison.of("proximal", "test_score").shape, sorted(comparison.networks)
+    ((2,), ['none', 'proximal', 'subgradient'])
+    >>> comparison.to_dict()["settings"]["sizes"], comparison.verdict().endswith("points.")
+    ([2, 2], True)
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     comparison.to_json(f"{folder}/comparison.json")
     """
 
     settings: dict[str, Any]
@@ -123,7 +135,14 @@ class Comparison:
     convergence: Convergence | None = None
 
     def of(self, method: str, name: str) -> Array:
-        """One measure of one method, an entry for each seed."""
+        """One measure of one method, an entry for each seed.
+
+        Parameters
+        ----------
+        method : str
+        name : str
+            An attribute of `Run`.
+        """
         return np.array([getattr(run, name) for run in self.runs if run.method == method])
 
     def __str__(self) -> str:
@@ -213,7 +232,12 @@ class Comparison:
         return content
 
     def to_json(self, path: str | PathLike[str]) -> None:
-        """Write `to_dict()` to a file."""
+        """Write `to_dict()` to a file.
+
+        Parameters
+        ----------
+        path : str or path
+        """
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
@@ -261,13 +285,15 @@ def compare(
         L1(1e-3) if left out.
     hidden : sequence of int
         Units in each hidden layer; () for none.
-    epochs, batch_size, activation, dtype, optimizer : see `fit` and `MLP`
+    epochs : int
     seeds : sequence of int
         One run of each method for each; the seed sets the initial weights and the batches.
     methods : sequence of str
         Of "none", "subgradient", "proximal", "decoupled", "naive"; see `fit`.
+    optimizer, activation : see `fit` and `MLP`
     task : "classification" or "regression", optional
         If left out: regression for floating-point y, else classification.
+    batch_size, dtype : see `fit` and `MLP`
     convergence : int
         > 0: also run the full-batch solvers for so many steps, on the training data from the
         first seed's weights (see `tinyreg.convergence`).
@@ -282,6 +308,21 @@ def compare(
     ------
     DivergenceError
         If a run diverges, with the method and the seed in its message.
+    ValueError, TypeError
+        If an argument is not as it should be, before anything is trained.
+
+    Examples
+    --------
+    >>> from tinyreg import SGD
+    >>> from tinyreg.datasets import sparse_teacher
+    >>> X, y, relevant = sparse_teacher(80, 5, 1)  # one of the five inputs matters
+    >>> comparison = compare(X[:60], y[:60], X[60:], y[60:], penalty=L1(0.2), hidden=(),
+    ...                      epochs=50, seeds=(2,), batch_size=60, optimizer=SGD(0.1))
+    >>> for method, net in comparison.networks.items():
+    ...     print(f"{method:<12}", net.weights[0].ravel().round(3))
+    none         [-0.105  0.021  1.014 -0.039  0.022]
+    subgradient  [-0.015 -0.005  0.794  0.008 -0.002]
+    proximal     [0.    0.    0.795 0.    0.   ]
     """
     penalty = L1(1e-3) if penalty is None else penalty
     optimizer = Adam() if optimizer is None else optimizer

@@ -129,6 +129,25 @@ def converge(
     -------
     Convergence
         Without "lbfgs" where it cannot take the penalty.
+
+    Raises
+    ------
+    ValueError, TypeError, DivergenceError
+        As `minimize`.
+
+    Examples
+    --------
+    >>> from tinyreg import L1, MLP, SquaredError
+    >>> X = np.vander([-1.0, -0.5, 0.5, 1.0], 3)[:, :2]  # x², x
+    >>> F = Objective(MLP((2, 1)), SquaredError(), L1(0.01))
+    >>> result = converge(F, X, [1.0, 0.2, 0.3, 1.0], iterations=60)
+    >>> for curve in result.curves:
+    ...     print(f"{curve.solver:<21}", min(curve.objective) - result.best < 1e-9)
+    subgradient, constant False
+    subgradient, 1/√k     False
+    ista                  True
+    fista                 True
+    lbfgs                 True
     """
     check_integer("iterations", iterations, least=1)
     step = 1 / largest_curvature(objective, X, y)

@@ -71,6 +71,16 @@ def load_table(path: str | PathLike[str], target: str | int | None = None) -> tu
         If the file has no such column, is ragged or empty, or a cell is not a finite number (in
         the target column: not a number where others are); the line and the column are named.
     FileNotFoundError
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "pets.csv")
+    ...     _ = path.write_text("age;kind;weight\\n3;cat;4.2\\n1;dog;8.5\\n")
+    ...     X, y = load_table(path, target="kind")
+    >>> X.tolist(), y.tolist()
+    ([[3.0, 4.2], [1.0, 8.5]], ['cat', 'dog'])
     """
     if target is not None and (isinstance(target, bool) or not isinstance(target, str | int)):
         raise TypeError(f"target must be a column's name or number, got {describe(target)}")
@@ -230,11 +240,16 @@ def sparse_teacher(
     relevant : (n_relevant,) array of int
         The inputs that matter, in ascending order.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as it should be.
+
     Examples
     --------
     >>> X, y, relevant = sparse_teacher(100, 20, 3)
-    >>> X.shape, y.shape, len(relevant)
-    ((100, 20), (100,), 3)
+    >>> X.shape, y.shape, relevant
+    ((100, 20), (100,), array([ 1, 10, 17]))
     """
     check_integer("n_samples", n_samples, least=2)
     check_integer("n_features", n_features, least=1)
@@ -258,6 +273,19 @@ def train_test_split(
 ) -> tuple[Array, Array, Array, Array]:
     """Shuffle the samples and hold some back: X_train, y_train, X_test, y_test.
 
+    Parameters
+    ----------
+    X : (N, d) array
+    y : (N,) or (N, k) array
+    test_share : float
+        Between 0 and 1, so that samples remain on both sides; a `ValueError` if not.
+    seed : int
+
+    Returns
+    -------
+    X_train, y_train, X_test, y_test : arrays
+        Copies; round(test_share · N) samples are held back.
+
     Examples
     --------
     >>> X, y, X_test, y_test = train_test_split(np.zeros((10, 2)), np.arange(10), 0.3)
@@ -280,7 +308,18 @@ def train_test_split(
 def standardise(train: ArrayLike, *others: ArrayLike) -> tuple[Array, ...]:
     """Each column shifted and scaled to mean 0 and variance 1 on `train`; `others` follow suit.
 
-    A constant column is only shifted.
+    A constant column is only shifted. What the test data look like changes nothing: a model that
+    is judged on them must not have seen them.
+
+    Parameters
+    ----------
+    train : (N, d) or (N,) array
+    *others : (n, d) or (n,) arrays
+
+    Returns
+    -------
+    tuple of float64 arrays
+        `train` and each of `others`.
 
     Examples
     --------

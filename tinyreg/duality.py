@@ -86,6 +86,17 @@ def duality_gap(objective: Objective, data: Data, params: Array, value: float) -
     float or None
         None for a net with hidden layers, another penalty, or none; ∞ if Newton's method finds no
         bias (where a cross-entropy is so saturated that no curvature is left).
+
+    Examples
+    --------
+    >>> F = Objective(MLP((1, 1)), SquaredError(), L1(0.5))
+    >>> X, y = [[1.0], [-1.0]], [2.0, -2.0]  # F = ½(w − 2)² + ½b² + ½|w|, least at w = 1.5
+    >>> for w in (1.0, 1.5):
+    ...     params = np.array([w, 0.0])
+    ...     value = F.value(X, y, params)
+    ...     print(value, value - 0.875, duality_gap(F, F.check(X, y), params, value))
+    1.0 0.125 0.125
+    0.875 0.0 0.0
     """
     penalty = dual_penalty(objective)
     if penalty is None:
@@ -164,7 +175,8 @@ def lambda_max(
     """The smallest λ at which L1 leaves no weight of a net without hidden layers.
 
     With W = 0 and the bias fitted, every prediction is the mean target ȳ, and 0 is optimal just
-    when |Xᵀω(ȳ − y)| ≤ λ for every weight. So λ_max = max |Σ_n ω_n x_ni (ȳ_k − y_nk)|.
+    when |Xᵀω(ȳ − y)| ≤ λ for every weight. So λ_max = max |Σ_n ω_n x_ni (ȳ_k − y_nk)| (Friedman,
+    Hastie and Tibshirani, J. Stat. Softw. 33, 2010, for the lasso).
 
     Parameters
     ----------
@@ -173,6 +185,15 @@ def lambda_max(
         The targets, as the loss wants them.
     loss : Loss
     sample_weight : (N,) array, optional
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as it should be.
 
     Examples
     --------

@@ -34,6 +34,15 @@ class DivergenceError(ArithmeticError):
         Where it happened, the terms of the objective there, and what to try.
     epoch, batch : int or None
         Counted from 1; None where there are no epochs or batches.
+
+    Examples
+    --------
+    >>> from tinyreg import MLP, SGD, SquaredError, fit
+    >>> try:  # steps of 1 on a curvature of 101: each error is 100 times the last
+    ...     fit(MLP((1, 1)), [[10.0]], [1.0], loss=SquaredError(), optimizer=SGD(1.0), epochs=500)
+    ... except DivergenceError as e:
+    ...     print(e.epoch, e.batch)
+    78 1
     """
 
     def __init__(self, message: str, epoch: int | None = None, batch: int | None = None) -> None:
@@ -43,7 +52,18 @@ class DivergenceError(ArithmeticError):
 
 
 class GradientCheckError(AssertionError):
-    """A gradient differs from the derivative of its own function; the message is the report."""
+    """A gradient differs from the derivative of its own function; the message is the report.
+
+    Examples
+    --------
+    >>> from tinyreg import check_gradient
+    >>> report = check_gradient(lambda x: np.sum(x**2), lambda x: x, np.array([3.0, 4.0]))
+    >>> try:
+    ...     report.raise_if_failed()
+    ... except GradientCheckError as e:
+    ...     print(str(e).splitlines()[-1])
+    x: constant factor 0.5: a 2 is missing
+    """
 
 
 def describe(value: object) -> str:

@@ -76,6 +76,17 @@ class Explanation:
     sections : list of Section
         Each has a `title` and `pieces`: sentences, equations and tables. Their numbers are not
         rounded.
+
+    Examples
+    --------
+    >>> explanation = explain(*hand_example())
+    >>> [section["title"] for section in explanation.to_dict()["sections"]]
+    ['The network', 'Forward', 'The loss', 'Backward', 'The penalty', 'Step by step']
+    >>> for form in (explanation.text(), explanation.markdown(), explanation.latex()):
+    ...     print(form.splitlines()[0])
+    A 2-2-2 network: one pass forward, one pass back
+    # A 2-2-2 network: one pass forward, one pass back
+    \\documentclass{article}
     """
 
     title: str

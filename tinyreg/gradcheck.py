@@ -70,9 +70,11 @@ def check_gradients(
     Parameters
     ----------
     objective : Objective
-    X, y, sample_weight : as for `Objective.value`
+    X, y : arrays
+        As for `Objective`, like sample_weight.
     params : (n_params,) array, optional
         Where to check; the network's own parameters if left out.
+    sample_weight : (N,) array, optional
     masks : list of (N, n_l) arrays, optional
         Dropout masks of the hidden layers, which stay as they are. The gradient judged is then
         that of `net.trace(X, params, masks)` and `net.backward`.

@@ -2,25 +2,43 @@
 
 A backward pass answers one question: if the loss changes by `dout` for each unit of change of
 the output, by how much does it change for each unit of change of every input? It is the
-transposed Jacobian of the forward, applied to `dout`, written out by hand.
+transposed Jacobian of the forward, applied to `dout`, written out by hand. Applied layer by
+layer, from the last to the first, this is reverse-mode differentiation, or back-propagation
+(Griewank and Walther, Evaluating Derivatives, 2008, chapter 3; Goodfellow, Bengio and Courville,
+Deep Learning, 2016, section 6.5).
 
 Conventions, for every pair below:
 
 - forward(inputs) -> out, backward(dout, inputs) -> gradients. Neither changes what it is given.
-- `out=` is NumPy's: an array to write the result to. It may be `dout` itself, and in an
-  activation's forward z itself.
-- An activation acts on each number alone, so its Jacobian is diagonal and its backward is a
-  product: dz = da * f'(z). It also takes `a`, the forward's output, where f' is cheaper from it.
+- Arguments are trusted; `MLP` and `Objective` check them.
 - Branches look at the real part, and nothing drops the imaginary part: a forward pass on
   z + 1e-30j gives f'(z) as its imaginary part over 1e-30 (the complex step; Squire and Trapp,
   SIAM Review 40, 1998), and the branch taken is the one that the backward pass takes.
 - At a kink the derivative is the one from the left: relu'(0) = 0.
 
->>> z = np.array([-1.0, 0.0, 2.0])
->>> relu_forward(z)
-array([0., 0., 2.])
->>> relu_backward(np.ones(3), z)
-array([0., 0., 1.])
+Elementwise
+-----------
+An activation acts on each number alone, so its Jacobian is diagonal and its backward a product:
+f_forward(z, out) -> a = f(z), and f_backward(da, z, a, out) -> dz = da ⊙ f'(z). So does dropout:
+a ⊙ mask, and da = dout ⊙ mask. All are arrays of one shape, any at all.
+
+z : array
+    The pre-activations; complex in a complex step.
+da, dout : array
+    ∂L/∂a and ∂L/∂(a ⊙ mask), the gradients at the outputs.
+a : array
+    f(z). An activation's backward does without, but tanh' and sigmoid' are cheaper from it; that
+    of dropout takes it so that the pair fits together.
+mask : array
+    From `dropout_mask`.
+out : array, optional
+    Where to write the result, as in NumPy; it may be z or a in a forward, da or dout in a backward.
+
+>>> z, da = np.array([-1.0, 0.0, 2.0]), np.array([10.0, 20.0, 30.0])
+>>> (silu_forward(z + 1e-30j).imag / 1e-30 * da).round(6)  # from forward code alone
+array([ 0.723295, 10.      , 32.723527])
+>>> silu_backward(da, z).round(6)
+array([ 0.723295, 10.      , 32.723527])
 """
 
 from __future__ import annotations
@@ -46,10 +64,11 @@ def affine_forward(x: Array, W: Array, b: Array, out: Array | None = None) -> Ar
     W : (n_in, n_out) array
     b : (n_out,) array
     out : (N, n_out) array, optional
+        Where to write z; a new array if left out.
 
     Returns
     -------
-    (N, n_out) array
+    z : (N, n_out) array
 
     Examples
     --------
@@ -82,10 +101,11 @@ def affine_backward(
     Parameters
     ----------
     dz : (N, n_out) array
-    x, W, b : the forward's inputs
-        The gradients do not depend on b: it is taken so that the pair fits together.
+        ∂L/∂z.
+    x, W, b : arrays
+        The forward's inputs. No gradient depends on b: it is taken so that the pair fits together.
     out : (dx, dW, db), optional
-        Arrays to write to.
+        Arrays to write to; a new one for each None.
     with_dx : bool
         False skips dx (the first layer has no use for it) and returns None in its place.
 
@@ -98,7 +118,7 @@ def affine_backward(
     Examples
     --------
     >>> x, W = np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]])
-    >>> dx, dW, db = affine_backward(np.array([[10.0]]), x, W)
+    >>> dx, dW, db = affine_backward(np.array([[10.0]]), x, W)  # each unit of z costs 10
     >>> dx.tolist(), dW.tolist(), db.tolist()
     ([[30.0, 40.0]], [[10.0], [20.0]], [10.0])
     """
@@ -117,19 +137,29 @@ def identity_forward(z: Array, out: Array | None = None) -> Array:
 def identity_backward(
     da: Array, z: Array, a: Array | None = None, out: Array | None = None
 ) -> Array:
-    """f'(z) = 1."""
+    """f'(z) = 1.
+
+    >>> z = np.array([-1.0, 2.0])
+    >>> identity_forward(z), identity_backward(np.array([3.0, 4.0]), z)
+    (array([-1.,  2.]), array([3., 4.]))
+    """
     return np.positive(da, out=out)
 
 
 def relu_forward(z: Array, out: Array | None = None) -> Array:
-    """f(z) = max(z, 0)."""
+    """f(z) = max(z, 0) (Nair and Hinton 2010)."""
     if np.iscomplexobj(z):  # NumPy's maximum orders complex numbers by both parts
         return np.multiply(z, z.real > 0, out=out)
     return np.maximum(z, 0, out=out)
 
 
 def relu_backward(da: Array, z: Array, a: Array | None = None, out: Array | None = None) -> Array:
-    """f'(z) = 1 where z > 0, else 0; at the kink z = 0 the choice is 0."""
+    """f'(z) = 1 where z > 0, else 0; at the kink z = 0 the choice is 0.
+
+    >>> z = np.array([-1.0, 0.0, 2.0])
+    >>> relu_forward(z), relu_backward(np.ones(3), z)
+    (array([0., 0., 2.]), array([0., 0., 1.]))
+    """
     return np.multiply(da, z.real > 0, out=out)
 
 
@@ -138,14 +168,19 @@ def _leaky_slope(z: Array) -> Array:
 
 
 def leaky_relu_forward(z: Array, out: Array | None = None) -> Array:
-    """f(z) = z where z > 0, else 0.01 z."""
+    """f(z) = z where z > 0, else 0.01 z (Maas, Hannun and Ng 2013): no unit is ever quite off."""
     return np.multiply(z, _leaky_slope(z), out=out)
 
 
 def leaky_relu_backward(
     da: Array, z: Array, a: Array | None = None, out: Array | None = None
 ) -> Array:
-    """f'(z) = 1 where z > 0, else 0.01."""
+    """f'(z) = 1 where z > 0, else 0.01; at the kink z = 0 the choice is 0.01.
+
+    >>> z = np.array([-100.0, 0.0, 2.0])
+    >>> leaky_relu_forward(z), leaky_relu_backward(np.ones(3), z)
+    (array([-1.,  0.,  2.]), array([0.01, 0.01, 1.  ]))
+    """
     return np.multiply(da, _leaky_slope(z), out=out)
 
 
@@ -158,6 +193,10 @@ def tanh_backward(da: Array, z: Array, a: Array | None = None, out: Array | None
     """f'(z) = 1 − a², with a = tanh z.
 
     tanh = sinh/cosh, so tanh' = (cosh² − sinh²)/cosh² = 1 − tanh².
+
+    >>> z = np.log([1.0, 2.0])  # tanh log 2 = (2 − ½)/(2 + ½)
+    >>> tanh_forward(z).round(12), tanh_backward(np.ones(2), z).round(12)
+    (array([0. , 0.6]), array([1.  , 0.64]))
     """
     a = np.tanh(z) if a is None else a
     return np.multiply(da, 1 - a * a, out=out)
@@ -184,6 +223,10 @@ def sigmoid_backward(
     """σ'(z) = a (1 − a), with a = σ(z).
 
     σ' = exp(−z)/(1 + exp(−z))² = σ(z) · exp(−z)/(1 + exp(−z)), and the last factor is 1 − σ(z).
+
+    >>> z = np.log([1.0, 3.0])  # σ(log 3) = 3/(3 + 1)
+    >>> sigmoid_forward(z).round(12), sigmoid_backward(np.ones(2), z).round(12)
+    (array([0.5 , 0.75]), array([0.25  , 0.1875]))
     """
     a = sigmoid_forward(z) if a is None else a
     return np.multiply(da, a * (1 - a), out=out)
@@ -197,31 +240,49 @@ def softplus_forward(z: Array, out: Array | None = None) -> Array:
 def softplus_backward(
     da: Array, z: Array, a: Array | None = None, out: Array | None = None
 ) -> Array:
-    """f'(z) = exp z/(1 + exp z) = σ(z)."""
+    """f'(z) = exp z/(1 + exp z) = σ(z).
+
+    >>> z = np.log([1.0, 3.0])  # exp f(z) = 1 + exp z
+    >>> np.exp(softplus_forward(z)).round(12), softplus_backward(np.ones(2), z).round(12)
+    (array([2., 4.]), array([0.5 , 0.75]))
+    """
     return np.multiply(da, sigmoid_forward(z), out=out)
 
 
 def gelu_forward(z: Array, out: Array | None = None) -> Array:
     """f(z) = z Φ(z), with Φ(z) = (1 + erf(z/√2))/2 the normal distribution function.
 
-    The exact form of Hendrycks and Gimpel (2016), not its tanh approximation.
+    The exact form of Hendrycks and Gimpel (Gaussian Error Linear Units, 2016, section 2), not
+    its tanh approximation.
     """
     return np.multiply(z, ndtr(z), out=out)
 
 
 def gelu_backward(da: Array, z: Array, a: Array | None = None, out: Array | None = None) -> Array:
-    """f'(z) = Φ(z) + z φ(z), by the product rule, with φ(z) = Φ'(z) = exp(−z²/2)/√(2π)."""
+    """f'(z) = Φ(z) + z φ(z), by the product rule, with φ(z) = Φ'(z) = exp(−z²/2)/√(2π).
+
+    As Φ(z) + Φ(−z) = 1 and φ is even, f'(z) + f'(−z) = 1.
+
+    >>> z = np.array([-2.0, 0.0, 2.0])
+    >>> gelu_forward(z).round(4), gelu_backward(np.ones(3), z).round(4)
+    (array([-0.0455,  0.    ,  1.9545]), array([-0.0852,  0.5   ,  1.0852]))
+    """
     density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi).astype(z.real.dtype)
     return np.multiply(da, ndtr(z) + z * density, out=out)
 
 
 def silu_forward(z: Array, out: Array | None = None) -> Array:
-    """f(z) = z σ(z)."""
+    """f(z) = z σ(z) (Elfwing, Uchibe and Doya 2018), also called swish."""
     return np.multiply(z, sigmoid_forward(z), out=out)
 
 
 def silu_backward(da: Array, z: Array, a: Array | None = None, out: Array | None = None) -> Array:
-    """f'(z) = σ(z) + z σ(z) (1 − σ(z)), by the product rule and σ' = σ (1 − σ)."""
+    """f'(z) = σ(z) + z σ(z) (1 − σ(z)), by the product rule and σ' = σ (1 − σ).
+
+    >>> z = np.array([-2.0, 0.0, 2.0])
+    >>> silu_forward(z).round(4), silu_backward(np.ones(3), z).round(4)
+    (array([-0.2384,  0.    ,  1.7616]), array([-0.0908,  0.5   ,  1.0908]))
+    """
     s = sigmoid_forward(z)
     return np.multiply(da, s + z * s * (1 - s), out=out)
 
@@ -233,6 +294,18 @@ def dropout_mask(
 
     The division keeps the mean: E[mask] = 1, so nothing has to be rescaled when the trained
     network is used without dropout (Srivastava et al., JMLR 15, 2014, in its inverted form).
+
+    Parameters
+    ----------
+    shape : tuple of int
+    rate : float
+        0 ≤ rate < 1.
+    rng : numpy.random.Generator
+    dtype : "float64" or "float32", or NumPy's own
+
+    Returns
+    -------
+    mask : array of `shape` and `dtype`
 
     Examples
     --------
@@ -249,12 +322,29 @@ def dropout_forward(a: Array, mask: Array, out: Array | None = None) -> Array:
 
 
 def dropout_backward(dout: Array, a: Array, mask: Array, out: Array | None = None) -> Array:
-    """da = dout ⊙ mask: what was dropped has no influence, and what stayed has 1/(1 − rate)."""
+    """da = dout ⊙ mask: what was dropped has no influence, and what stayed has 1/(1 − rate).
+
+    >>> a, mask = np.array([[5.0, 7.0]]), np.array([[0.0, 2.0]])  # the first is dropped
+    >>> dropout_forward(a, mask), dropout_backward(np.ones((1, 2)), a, mask)
+    (array([[ 0., 14.]]), array([[0., 2.]]))
+    """
     return np.multiply(dout, mask, out=out)
 
 
 class Activation(NamedTuple):
-    """A forward and its backward."""
+    """A forward and its backward, as `ACTIVATIONS` holds them by name.
+
+    Attributes
+    ----------
+    forward : function of (z, out)
+    backward : function of (da, z, a, out)
+
+    Examples
+    --------
+    >>> relu = Activation(relu_forward, relu_backward)
+    >>> relu == ACTIVATIONS["relu"], relu.forward(np.array([-1.0, 1.0]))
+    (True, array([0., 1.]))
+    """
 
     forward: Callable[..., Array]
     backward: Callable[..., Array]

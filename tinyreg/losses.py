@@ -32,32 +32,55 @@ class Loss:
     """What the three losses share: the check of the arguments, and the weighted mean.
 
     A loss says how targets look (`check_targets`), what one sample costs (`per_sample`), what
-    the network predicts (`predict`) and how good that is (`score`); those trust their arguments.
+    the network predicts (`predict`) and how good that is (`score`). `value`, `gradient` and
+    `check_targets` refuse what does not fit, by a `ValueError` or `TypeError` that names it; the
+    others trust their arguments.
+
+    Notes
+    -----
+    outputs : (N, K) array
+        z, the network's outputs; complex in a complex step.
+    y : array
+        The targets, in any form that the loss knows.
+    sample_weight : (N,) array, optional
+        How much each sample counts in the mean: ≥ 0, and not all 0. Only their ratios matter.
+    n_samples, n_outputs, dtype : int, int, dtype
+        N, K, and the dtype of real targets.
+    targets : array
+        y as `check_targets` returns it.
+    weight : float or (N,) array
+        1/N, or sample_weight over its sum.
+    out : (N, K) array, optional
+        Where to write the result.
+
+    Examples
+    --------
+    >>> loss, y = SoftmaxCrossEntropy(), [2, 1]
+    >>> z = np.log(np.array([[1.0, 1.0, 2.0], [8.0, 1.0, 1.0]]))
+    >>> targets = loss.check_targets(y, n_samples=2, n_outputs=3, dtype=z.dtype)
+    >>> np.exp(-loss.per_sample(z, targets)).round(12)  # the probabilities of the labels
+    array([0.5, 0.1])
+    >>> loss.predict(z).round(12)
+    array([[0.25, 0.25, 0.5 ],
+           [0.8 , 0.1 , 0.1 ]])
+    >>> loss.delta(z, targets, weight=0.5).round(12)  # half of (prediction − one-hot)
+    array([[ 0.125,  0.125, -0.25 ],
+           [ 0.4  , -0.45 ,  0.05 ]])
+    >>> np.array_equal(loss.gradient(z, y), loss.delta(z, targets, 0.5)), loss.score(z, targets)
+    (True, 0.5)
+    >>> loss.value(z, y) == loss.weighted_sum(z, targets, 0.5)
+    True
     """
 
     def value(self, outputs: Array, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """The (weighted) mean of the loss over the samples.
-
-        Parameters
-        ----------
-        outputs : (N, K) array
-            The network's outputs; complex in a complex step.
-        y : array
-            The targets, in any form that the loss knows.
-        sample_weight : (N,) array, optional
-
-        Returns
-        -------
-        float
-            Complex if the outputs are.
-        """
+        """L, the (weighted) mean of the loss over the samples; complex if the outputs are."""
         targets, weight = self._check(outputs, y, sample_weight)
         return self.weighted_sum(outputs, targets, weight)
 
     def gradient(
         self, outputs: Array, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Array:
-        """∂L/∂outputs, (N, K): weight_n (prediction_n − target_n); arguments as in `value`."""
+        """∂L/∂outputs, (N, K): weight_n (prediction_n − target_n)."""
         targets, weight = self._check(outputs, y, sample_weight)
         return self.delta(outputs, targets, weight)
 
@@ -119,7 +142,8 @@ class SoftmaxCrossEntropy(Loss):
     probabilities p, for which ℓ = log Σ_k exp z_k − p·z).
 
     The log-sum-exp is shifted by the largest logit, so that nothing overflows. Its gradient is
-    exp z_k / Σ exp z = softmax(z)_k, so ∂ℓ/∂z = softmax(z) − one-hot(y).
+    exp z_k / Σ exp z = softmax(z)_k, so ∂ℓ/∂z = softmax(z) − one-hot(y) (Goodfellow, Bengio and
+    Courville, Deep Learning, 2016, sections 4.1 and 6.2.2.3). The score is the accuracy.
 
     Examples
     --------
@@ -198,10 +222,9 @@ class SigmoidCrossEntropy(Loss):
     Examples
     --------
     >>> loss = SigmoidCrossEntropy()
-    >>> loss.value(np.array([[1000.0], [0.0]]), [1, 1]).__round__(6)
-    0.346574
-    >>> loss.gradient(np.array([[1000.0], [0.0]]), [1, 1]).ravel()
-    array([ 0.  , -0.25])
+    >>> z = np.array([[1000.0], [0.0]])  # sure, and undecided: (0 + log 2)/2
+    >>> round(loss.value(z, [1, 1]), 6), loss.gradient(z, [1, 1]).ravel()
+    (0.346574, array([ 0.  , -0.25]))
     """
 
     def check_targets(
@@ -227,8 +250,8 @@ class SigmoidCrossEntropy(Loss):
 class SquaredError(Loss):
     """Real targets: ℓ = ½ ‖z − y‖², so that L = (1/2N) Σ_n ‖z_n − y_n‖² and ∂ℓ/∂z = z − y.
 
-    A sum over the K outputs and a mean over the samples only. Targets have shape (N, K), or (N,)
-    where K = 1. The score is R², averaged over the outputs.
+    A sum over the K outputs and a mean over the samples only. Targets are real, of shape (N, K),
+    or (N,) where K = 1. The score is R² = 1 − Σ(y − z)²/Σ(y − ȳ)², averaged over the outputs.
 
     Examples
     --------

@@ -5,6 +5,9 @@
 All parameters are one flat vector, all weights first, then all biases, and `weights` and
 `biases` are views into it. So a penalty of the weights is a penalty of `params[:n_weights]`, an
 optimizer is a few operations on one array, and a gradient has the layout of what it belongs to.
+
+The backward pass is back-propagation as in Goodfellow, Bengio and Courville, Deep Learning (2016),
+section 6.5; it is put together in `backward_pass` from the pairs in `tinyreg.layers`.
 """
 
 from __future__ import annotations
@@ -51,6 +54,14 @@ class Trace(NamedTuple):
         a_0 = X, a_1 … a_{L−1}, and last the outputs, which are z_L itself.
     masks : list of (N, n_l) arrays, or None
         The dropout masks of the hidden layers, where there were any.
+
+    Examples
+    --------
+    >>> trace = MLP((2, 3, 1)).trace(np.ones((5, 2)))
+    >>> [a.shape for a in trace.activations], trace.outputs is trace.pre_activations[-1]
+    ([(5, 2), (5, 3), (5, 1)], True)
+    >>> [z.shape for z in trace.rows(2).pre_activations]
+    [(2, 3), (2, 1)]
     """
 
     pre_activations: list[Array]
@@ -63,7 +74,12 @@ class Trace(NamedTuple):
         return self.activations[-1]
 
     def rows(self, n: int) -> Trace:
-        """Views of the first n samples."""
+        """Views of the first n samples.
+
+        Parameters
+        ----------
+        n : int
+        """
         return Trace(
             [z[:n] for z in self.pre_activations],
             [a[:n] for a in self.activations],
@@ -157,9 +173,11 @@ class MLP:
         The outputs are affine.
     dtype : "float64" or "float32"
     seed : int or numpy.random.Generator
-        Weights start normal with mean 0 and variance 2/n_in for the relu family (He et al. 2015),
-        else 2/(n_in + n_out) (Glorot and Bengio 2010); biases start at 0. Drawn in float64, so
-        that both dtypes start from the same numbers.
+        Weights start normal with mean 0 and variance 2/n_in for the relu family (relu,
+        leaky_relu, softplus, gelu, silu), so that the signal keeps its size on its way forward
+        (He et al. 2015, section 2.2); else 2/(n_in + n_out), a compromise between the ways
+        forward and back (Glorot and Bengio 2010, section 4.2). Biases start at 0. Drawn in
+        float64, so that both dtypes start from the same numbers.
 
     Attributes
     ----------
@@ -169,16 +187,35 @@ class MLP:
         Views into `params`, made anew each time.
     n_weights, n_params : int
 
+    Raises
+    ------
+    ValueError, TypeError
+        By this and by the methods that take X, params or a path, if one is not as it should be.
+
+    Notes
+    -----
+    What the methods take, where it is not said there:
+
+    params, vector : (n_params,) array
+        The former in place of the network's own; both may be complex.
+    name : str
+        What an error calls it.
+    path : str or path
+
     Examples
     --------
     >>> net = MLP((2, 3, 1), seed=0)
     >>> net.n_weights, net.n_params
     (9, 13)
     >>> net.weights[0][0, 0] = 5.0
+    >>> net.params[0].item(), [b.shape for b in net.biases]
+    (5.0, [(3,), (1,)])
+    >>> other = net.copy()
+    >>> other.params = [1, -1, 0, 1, -1, 0, 2, 3, 0, 0, 0, 0, 0.5]
+    >>> other.forward([[1.0, 4.0]])  # 2·relu(5) + 3·relu(−5) + ½
+    array([[10.5]])
     >>> net.params[0].item()
     5.0
-    >>> net.forward(np.zeros((4, 2))).shape
-    (4, 1)
     """
 
     def __init__(
@@ -231,10 +268,8 @@ class MLP:
         return self.unpack(self._params)[1]
 
     def unpack(self, vector: Array) -> tuple[list[Array], list[Array]]:
-        """The weights and biases in a (n_params,) vector (of parameters, or a gradient), as views.
+        """The weights and biases in a vector of parameters (or in a gradient), as views.
 
-        Examples
-        --------
         >>> weights, biases = MLP((2, 1)).unpack(np.array([1.0, 2.0, 3.0]))
         >>> weights[0].tolist(), biases[0].tolist()
         ([[1.0], [2.0]], [3.0])
@@ -249,7 +284,12 @@ class MLP:
         return weights, biases
 
     def check_params(self, params: ArrayLike | None, name: str = "params") -> Array:
-        """`params` as a vector of this network's length, or the network's own if None."""
+        """`params` as a vector of this network's length, or the network's own if None.
+
+        >>> MLP((2, 1)).check_params([1.0, 2.0])
+        Traceback (most recent call last):
+        ValueError: params must have shape (3,), got (2,)
+        """
         if params is None:
             return self._params
         array = np.asarray(params)
@@ -278,7 +318,6 @@ class MLP:
         ----------
         X : (N, n_in) array of finite numbers
         params : (n_params,) array, optional
-            Used in place of the network's own; may be complex.
         masks : list of (N, n_l) arrays, optional
             Dropout masks, one for each hidden layer.
 
@@ -313,7 +352,7 @@ class MLP:
         Examples
         --------
         >>> net = MLP((1, 1))
-        >>> net.backward(net.trace([[3.0]]), np.array([[2.0]]))
+        >>> net.backward(net.trace([[3.0]]), np.array([[2.0]]))  # dW = xᵀ dz, db = dz
         array([6., 2.])
         """
         vector = self.check_params(params)
@@ -386,6 +425,14 @@ class MLP:
         """Write architecture and parameters to an NPZ file at just this path.
 
         Plain arrays and no pickle, so that a file from a stranger is safe to load.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> net = MLP((2, 3, 1), activation="gelu", seed=1)
+        >>> with TemporaryDirectory() as folder:
+        ...     net.save(f"{folder}/net.npz")
+        ...     loaded = MLP.load(f"{folder}/net.npz")
+        >>> loaded, np.array_equal(loaded.params, net.params)
+        (MLP((2, 3, 1), activation='gelu', dtype='float64'), True)
         """
         with open(path, "wb") as file:
             np.savez(

@@ -27,7 +27,18 @@ COMPLEX_STEP = 1e-30
 
 
 class Terms(NamedTuple):
-    """The two parts of the objective."""
+    """The two parts of the objective.
+
+    Attributes
+    ----------
+    data, penalty : float
+        L and R; complex at complex parameters.
+
+    Examples
+    --------
+    >>> Terms(data=2.0, penalty=0.5).total
+    2.5
+    """
 
     data: float
     penalty: float
@@ -127,9 +138,21 @@ class Objective:
     bias_penalty : Penalty, optional
         Of all biases; it must be elementwise.
 
+    Attributes
+    ----------
+    penalised : list of (slice, Penalty)
+        Blocks of the parameter vector, each with the penalty of the numbers in it.
+    pieces : list of Piece
+        The whole parameter vector in pieces that fit into the cache.
+
+    Raises
+    ------
+    ValueError, TypeError
+        By this and by every method that takes X, if an argument is not as it should be.
+
     Notes
     -----
-    Every method that looks at samples takes the same arguments:
+    Methods that take X and y check all of their arguments each time:
 
     X : (N, n_in) array
     y : array
@@ -139,16 +162,62 @@ class Objective:
     sample_weight : (N,) array, optional
         How much each sample counts in the mean.
 
+    A loop checks its samples once, by `check`. The methods that take `data` trust it, and what
+    else they take:
+
+    data : Data
+        From `check`.
+    params, gradient, data_gradient : (n_params,) arrays
+        θ, ∇F or a part of it, ∇L.
+    scale : float
+    smooth_only : bool
+        Leave out the penalties with a kink.
+    steps : float or (n_params,) array
+        The step size of the prox.
+
     Examples
     --------
     >>> from tinyreg import L2, SquaredError
     >>> net = MLP((1, 1))
     >>> net.params = [3.0, 0.0]
     >>> F = Objective(net, SquaredError(), penalty=L2(0.1))
-    >>> F.terms([[1.0]], [1.0])  # ½(3 − 1)² and 0.1·3²
+    >>> X, y = [[1.0]], [1.0]
+    >>> F.terms(X, y)  # ½(3 − 1)² and 0.1·3²
     Terms(data=2.0, penalty=0.9)
-    >>> F.gradient([[1.0]], [1.0])  # (3 − 1)·1 + 2·0.1·3, and (3 − 1)
-    array([2.6, 2. ])
+    >>> F.data_gradient(X, y), F.gradient(X, y)  # (3 − 1)·x and 3 − 1; plus 2·0.1·3
+    (array([2., 2.]), array([2.6, 2. ]))
+    >>> F.value(X, y, net.params + [1e-30j, 0]).imag / 1e-30  # the first again, by complex step
+    2.6
+    >>> F.hessian_vector(X, y, v=[1.0, 0.0])  # of ½(w + b − 1)² + 0.1 w²
+    array([1.2, 1. ])
+    >>> F.example_gradients([[1.0], [2.0]], [1.0, 5.0])
+    array([[2., 2.],
+           [2., 1.]])
+
+    Proximal gradient descent (ISTA), by hand:
+
+    >>> from tinyreg import L1
+    >>> F = Objective(MLP((2, 1)), SquaredError(), penalty=L1(0.1))
+    >>> X, y = [[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [4.0, -4.0, 0.1, -0.1]
+    >>> data, theta = F.check(X, y), np.zeros(3)
+    >>> for _ in range(100):
+    ...     theta -= 0.5 * F.data_pass(data, theta)
+    ...     F.prox(theta, 0.5)
+    >>> theta.round(4)  # W = S_λ(Xᵀy/N)/(XᵀX/N) = (4 − 0.1)/2, and 0, as 0.05 ≤ λ; b = 0
+    array([1.95, 0.  , 0.  ])
+    >>> F.residual(X, y, theta + [0.0, 0.0, 1.0]).round(4)  # another b is not at rest
+    array([0., 0., 1.])
+    >>> float(F.residual_of(F.data_pass(data, theta), theta).max()) == F.stationarity(X, y, theta)
+    True
+    >>> L, R = F.data_value(data, theta), F.penalty_value(theta)
+    >>> L + R == F.value(X, y, theta), F.penalty_value(theta, smooth_only=True)
+    (True, 0.0)
+    >>> F.value_and_score(data, theta) == (L, F.score(data, theta))
+    True
+    >>> L, slope = F.data_value_and_gradient(data, theta)
+    >>> F.add_subgradient(slope, theta)
+    >>> np.array_equal(slope, F.gradient(X, y, theta))
+    True
     """
 
     def __init__(
@@ -166,7 +235,6 @@ class Objective:
         self.loss = loss
         self.penalty = penalty
         self.bias_penalty = bias_penalty
-        #: Blocks of the parameter vector, each with the penalty of the numbers in it.
         self.penalised: list[tuple[slice, Penalty]] = []
         _check_penalty("bias_penalty", bias_penalty)
         if not _elementwise(bias_penalty):
@@ -190,7 +258,6 @@ class Objective:
             else:
                 self._penalise_layers([penalty] * (len(net.sizes) - 1))
         self._penalise(net.n_weights, net.n_params, bias_penalty)
-        #: The whole parameter vector in pieces that fit into the cache.
         self.pieces = _pieces(self.penalised, net.n_params)
 
     def _penalise_layers(self, penalties: Sequence[Penalty | None]) -> None:
@@ -215,9 +282,9 @@ class Objective:
         params: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> float:
-        """F = L + R. Complex `params` give a complex value, so that
+        """F = L + R; complex at complex `params`.
 
-        value(X, y, params + 1j·h·v).imag / h with h = 1e-30 is the derivative along v, exact to
+        So value(X, y, params + 1j·h·v).imag / h with h = 1e-30 is the derivative along v, exact to
         rounding: no difference of two near numbers is taken.
         """
         return self.terms(X, y, params, sample_weight).total
@@ -342,7 +409,10 @@ class Objective:
     ) -> Data:
         """The samples as arrays of the right shape and dtype, or a clear error.
 
-        With `in_file`, an X that is in a file stays there, with its own dtype.
+        Parameters
+        ----------
+        in_file : bool
+            Leave an X that is in a file (`np.memmap`) there, with its own dtype.
         """
         sizes, dtype = self.net.sizes, self.net.dtype
         X = check_features(X, sizes[0], dtype, in_file=in_file)

@@ -19,7 +19,7 @@ Adam's metric, are heuristics; their rest points are right, and tested.
 
 A learning rate may be a number or a schedule: a function of the number of steps done so far
 (0, 1, 2, …) that returns a number. Those below can be pickled, as a process pool wants; a lambda
-cannot.
+cannot. A setting out of its range is refused by a `TypeError` or `ValueError`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,27 @@ class Optimizer(Protocol):
 
     So one optimizer serves any number of runs, and each begins afresh. It treats each number
     alone: training hands it the parameters in pieces, each with a state of its own.
+
+    Notes
+    -----
+    params, gradient : (n,) arrays
+        θ, changed in place, and g.
+    state : what `start` returned
+        Changed in place.
+    prox : function of (params, steps), optional
+        Replaces params, in place, by the prox with the steps that were taken.
+
+    Examples
+    --------
+    >>> from tinyreg import L1
+    >>> def prox(params, steps):
+    ...     params[...] = L1(1.0).prox(params, steps)
+    >>> w, optimizer = np.array([0.0]), SGD(0.5, momentum=0.5)
+    >>> state = optimizer.start(w)
+    >>> for _ in range(60):  # minimise ½(w − 3)² + |w|
+    ...     size = optimizer.step(w, w - 3.0, state, prox)
+    >>> w.round(6), size == optimizer.lr, state.steps
+    (array([2.]), True, 60)
     """
 
     @property
@@ -82,6 +103,8 @@ class SGDState:
 class SGD:
     """Gradient descent, with heavy-ball or Nesterov momentum in PyTorch's form.
 
+    (Polyak 1964; for Nesterov's in this form Sutskever, Martens, Dahl and Hinton 2013.)
+
         u ← μ u + g
         θ ← θ − η u              (heavy ball)
         θ ← θ − η (g + μ u)      (Nesterov)
@@ -105,13 +128,19 @@ class SGD:
     nesterov : bool
         Needs a positive momentum.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If one of them is not so; in `step`, if a schedule returns no finite number ≥ 0.
+
     Examples
     --------
-    >>> params, sgd = np.array([1.0]), SGD(0.1)
-    >>> sgd.step(params, np.array([2.0]), sgd.start(params))
-    0.1
-    >>> params
-    array([0.8])
+    >>> params, sgd = np.array([1.0]), SGD(0.1, momentum=0.5)
+    >>> state = sgd.start(params)
+    >>> for _ in range(2):  # the same slope twice: 0.1·2, then 0.1·(2 + ½·2)
+    ...     size = sgd.step(params, np.array([2.0]), state)
+    >>> params.round(12), size
+    (array([0.5]), 0.1)
     """
 
     lr: float | Schedule
@@ -173,14 +202,15 @@ class AdamState:
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam (Kingma and Ba 2015), with PyTorch's conventions.
+    """Adam (Kingma and Ba 2015, section 2), with PyTorch's conventions.
 
         m ← β₁ m + (1 − β₁) g            m̂ = m/(1 − β₁ᵗ)
         v ← β₂ v + (1 − β₂) g²           v̂ = v/(1 − β₂ᵗ)
         θ ← θ − η/(√v̂ + ε) ⊙ m̂
 
     Unlike a momentum buffer, m̂ is an average: its weights sum to 1, so the prox of the step
-    η/(√v̂ + ε) balances ∇L as it should.
+    η/(√v̂ + ε) balances ∇L as it should. (Their section 2 has another form as well, with √v + ε̂
+    for √v̂ + ε and the corrections in η. It is the same where ε̂ = ε √(1 − β₂ᵗ).)
 
     Parameters
     ----------
@@ -190,6 +220,11 @@ class Adam:
         0 ≤ β₁, β₂ < 1.
     eps : float
         ε > 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If one of them is not so; in `step`, if a schedule returns no finite number ≥ 0.
 
     Examples
     --------
@@ -246,6 +281,17 @@ class Adam:
 def inverse_sqrt(lr: float, warm: float = 1) -> Schedule:
     """η_t = η √(w/(t + w)): the subgradient method's O(1/√k) schedule, η at step 0.
 
+    (Nesterov, Introductory Lectures on Convex Optimization, 2004, section 3.2.)
+
+    Parameters
+    ----------
+    lr, warm : float
+        η and w, both > 0; at step 3w the rate is η/2.
+
+    Returns
+    -------
+    Schedule
+
     Examples
     --------
     >>> [round(inverse_sqrt(0.1)(t), 6) for t in (0, 3, 99)]
@@ -262,6 +308,17 @@ def _inverse_sqrt(lr: float, warm: float, step: int) -> float:
 
 def cosine(lr: float, steps: float) -> Schedule:
     """η_t = η (1 + cos(π t/T))/2: from η at step 0 down to 0 at step T, and 0 from there on.
+
+    (Loshchilov and Hutter, SGDR, 2017, without restarts.)
+
+    Parameters
+    ----------
+    lr, steps : float
+        η and T, both > 0; T counts steps, not epochs.
+
+    Returns
+    -------
+    Schedule
 
     Examples
     --------

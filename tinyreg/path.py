@@ -210,6 +210,33 @@ class LambdaPath:
         In the order of methods, seeds and λ.
     failures : list of Failure
         Walks that broke off, and where.
+
+    Notes
+    -----
+    method, name : str
+        One of the methods walked; an attribute of `Point`.
+    lam, share : float
+        One of `lams(method)`; between 0 and 1.
+    path : str or path
+
+    Examples
+    --------
+    >>> from tinyreg import SGD
+    >>> from tinyreg.datasets import sparse_teacher
+    >>> X, y, relevant = sparse_teacher(80, 5, 1)  # one of the five inputs matters
+    >>> walked = path(X[:60], y[:60], X[60:], y[60:], lams=(0.01, 0.2, 1.0), hidden=(),
+    ...               methods=("proximal",), first_epochs=100, epochs=100, seeds=(0, 1),
+    ...               batch_size=60, optimizer=SGD(0.1))
+    >>> walked.lams("proximal"), walked.mean("proximal", "active_inputs")
+    ([0.01, 0.2, 1.0], array([3., 1., 0.]))
+    >>> walked.of("proximal", 0.2, "exact_zeros"), walked.best("proximal")
+    (array([0.8, 0.8]), (0.01, 0.01))
+    >>> lam, score = walked.at_zeros("proximal", share=0.8)
+    >>> lam, round(score, 3), len(walked.to_dict()["points"])
+    (0.2, 0.823, 6)
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     walked.to_json(f"{folder}/path.json")
     """
 
     settings: dict[str, Any]
@@ -406,10 +433,14 @@ def path(
         changed), or an ElasticNet (whose parts keep their ratio).
     methods : sequence of str
         Of "subgradient", "proximal", "decoupled", "naive".
-    hidden, activation, optimizer, batch_size, dtype : see `MLP` and `fit`
+    hidden : sequence of int
+        Units in each hidden layer; () for none.
+    activation, optimizer : see `MLP` and `fit`
     first_epochs, epochs : int
         At the first λ, and at each later one.
+    batch_size : int
     seeds : sequence of int
+    dtype : "float64" or "float32"
     executor : concurrent.futures.Executor, optional
         Any PEP 3148 executor; a walk (method, seed) is one task. Left out, they run here.
     progress : function of a line of text, optional
@@ -419,6 +450,20 @@ def path(
     LambdaPath
         A walk that diverges, or whose worker dies, is in `failures`, with the λ where it did; what
         came before, and all other walks, are kept.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as it should be, before anything is trained.
+
+    Examples
+    --------
+    >>> from tinyreg import SGD
+    >>> X, y = [[1.0], [-1.0]], [2.0, -2.0]  # F = ½(w − 2)² + ½b² + λ|w|
+    >>> walked = path(X, y, X, y, lams=(0.5, 1.0, 4.0), hidden=(), methods=("proximal",),
+    ...               seeds=(0,), first_epochs=50, epochs=50, optimizer=SGD(0.5))
+    >>> [(point.lam, round(point.objective, 6), point.exact_zeros) for point in walked.points]
+    [(0.5, 0.875, 0.0), (1.0, 1.5, 0.0), (4.0, 2.0, 1.0)]
     """
     loss, train, validation, test, n_outputs = _check_data(
         X, y, X_validation, y_validation, X_test, y_test, loss

@@ -1,6 +1,15 @@
 """The penalties R of the objective F = L + R: value, subgradient, proximal operator, residual.
 
-Three ways of looking at one convex function R, for arrays of any shape, number by number:
+==============  ====================  =====================  ====================================
+penalty         R(w)                  subgradient            prox_{tR}(w)
+==============  ====================  =====================  ====================================
+`L2`            λ Σ w²                2λw                    w/(1 + 2tλ)
+`L1`            λ Σ |w|               λ sign(w), 0 at 0      S_{tλ}(w) = w − clip(w, −tλ, tλ)
+`ElasticNet`    l1 Σ |w| + l2 Σ w²    l1 sign(w) + 2 l2 w    S_{t l1}(w)/(1 + 2t l2)
+`GroupLasso`    λ Σ_g √|g| ‖w_g‖₂     λ √|g| w_g/‖w_g‖       w_g (1 − tλ√|g|/‖w_g‖), or 0 if < 0
+==============  ====================  =====================  ====================================
+
+Three ways of looking at one convex function R, number by number (the last by rows or columns):
 
 - the subgradient: any slope s with R(v) ≥ R(w) + s·(v − w) for all v. Where R is smooth it is the
   gradient; at the kink of |w| every slope in λ[−1, 1] is one, and `subgradient` returns 0. The
@@ -24,6 +33,9 @@ array([-0.15,  0.05,  0.  , -0.05,  0.15])
 array([-0.15,  0.  ,  0.  ,  0.  ,  0.15])
 
 Source for all three: Parikh and Boyd, Proximal Algorithms (2014), sections 1.1, 2.3, 6.5.2.
+
+A λ that is no finite number ≥ 0, and a step that is negative or of another shape than w, are
+refused by a `TypeError` or `ValueError`.
 """
 
 from __future__ import annotations
@@ -44,6 +56,28 @@ class Penalty(Protocol):
 
     It is handed the network's weights in flat blocks, and so must act on each number alone. One
     that does not says `elementwise = False`, and is handed each layer's (n_in, n_out) matrix.
+    `tinyreg.check_penalty` tells whether the five fit together.
+
+    Notes
+    -----
+    w : array
+        Weights; complex ones in a complex step, but for `prox` and `residual`.
+    step : float or array of w's shape
+        t ≥ 0, one for all numbers or one for each.
+    g : array of w's shape
+        The gradient of L at w.
+
+    Examples
+    --------
+    A prox is a step along a subgradient s at the point of arrival u. So −s leaves no residual:
+
+    >>> R, w, t = L1(1.0), np.array([2.0, -0.25]), 0.5
+    >>> R.smooth, R.value(w), R.subgradient(w)
+    (False, 2.25, array([ 1., -1.]))
+    >>> u = R.prox(w, t)
+    >>> s = (w - u) / t
+    >>> u, s, R.residual(u, -s)
+    (array([1.5, 0. ]), array([ 1. , -0.5]), array([0., 0.]))
     """
 
     @property
@@ -86,7 +120,7 @@ def soft_threshold(w: Array, threshold: float | Array) -> Array:
     ----------
     w : array
     threshold : float or array of w's shape
-        τ ≥ 0.
+        τ ≥ 0, which is not checked.
 
     Returns
     -------
@@ -147,6 +181,8 @@ class L2(_Sum):
     >>> w = np.array([1.0, -2.0])
     >>> R.value(w), R.subgradient(w), R.prox(w, 1.0)
     (2.5, array([ 1., -2.]), array([ 0.5, -1. ]))
+    >>> R.residual(w, np.array([-1.0, 0.0]))  # the first is at rest, the second is not
+    array([0., 2.])
     """
 
     lam: float
@@ -174,7 +210,7 @@ class L2(_Sum):
 
 @dataclass(frozen=True)
 class L1(_Sum):
-    """R(w) = λ Σ |w|, the lasso's penalty: the one that makes weights exactly zero.
+    """R(w) = λ Σ |w|, the lasso's penalty (Tibshirani 1996): it makes weights exactly zero.
 
     Parameters
     ----------
@@ -222,7 +258,7 @@ class ElasticNet(_Sum):
     Parameters
     ----------
     l1, l2 : float
-        The weights of the two parts, each ≥ 0.
+        The λ of the two parts, each ≥ 0.
 
     Examples
     --------
@@ -230,6 +266,8 @@ class ElasticNet(_Sum):
     >>> w = np.array([3.0, 0.5])
     >>> R.value(w), R.subgradient(w), R.prox(w, 1.0)
     (8.125, array([4. , 1.5]), array([1., 0.]))
+    >>> R.residual(np.zeros(2), np.array([0.9, 1.5]))  # at 0 a slope within l1 moves nothing
+    array([0. , 0.5])
     """
 
     l1: float
@@ -278,7 +316,19 @@ def block_soft_threshold(rows: Array, threshold: float) -> Array:
     """Move each row towards 0 by `threshold`, and no further: the prox of threshold·‖w_g‖₂.
 
     Where u ≠ 0, τ u/‖u‖ + u − w = 0: u points where w does and ‖u‖ = ‖w‖ − τ, so that
-    u = w (1 − τ/‖w‖). At u = 0 the condition is w ∈ τ·(the unit ball), that is ‖w‖ ≤ τ.
+    u = w (1 − τ/‖w‖). At u = 0 the condition is w ∈ τ·(the unit ball), that is ‖w‖ ≤ τ (Parikh
+    and Boyd, section 6.5).
+
+    Parameters
+    ----------
+    rows : (n, d) array
+        A group in each row.
+    threshold : float
+        τ ≥ 0, which is not checked.
+
+    Returns
+    -------
+    (n, d) array
 
     Examples
     --------
@@ -309,12 +359,26 @@ def scaled_block_threshold(rows: Array, thresholds: Array) -> Array:
     equation of the trust-region subproblem (Moré and Sorensen, SIAM J. Sci. Stat. Comput. 4,
     1983).
 
+    Parameters
+    ----------
+    rows : (n, d) array
+        A group in each row.
+    thresholds : (n, d) array
+        c_j ≥ 0, which is not checked; where all of a row are equal, it is
+        `block_soft_threshold`.
+
+    Returns
+    -------
+    (n, d) array
+
     Examples
     --------
-    >>> w = np.array([[3.0, 4.0], [0.3, 0.4]])
-    >>> scaled_block_threshold(w, np.ones((2, 2))).round(12)
-    array([[2.4, 3.2],
-           [0. , 0. ]])
+    >>> w, c = np.array([[3.0, 4.0]]), np.array([[1.0, 2.0]])
+    >>> u = scaled_block_threshold(w, c)
+    >>> (u / np.linalg.norm(u) + (u - w) / c).round(12)  # the slope at the minimum
+    array([[0., 0.]])
+    >>> np.allclose(scaled_block_threshold(w, np.ones((1, 2))), block_soft_threshold(w, 1.0))
+    True
     """
 
     out = np.zeros_like(rows)
@@ -364,7 +428,7 @@ class GroupLasso(_Sum):
 
     Notes
     -----
-    It is a penalty of a matrix: every method wants w with two dimensions.
+    It is a penalty of a matrix: every method refuses a w without two dimensions (`ValueError`).
 
     Examples
     --------
@@ -373,6 +437,9 @@ class GroupLasso(_Sum):
     >>> round(R.value(W) / math.sqrt(2), 12)  # ‖(3, 4)‖ + ‖(0.3, 0.4)‖
     5.5
     >>> R.prox(W, 1.0).round(4)
+    array([[2.1515, 2.8686],
+           [0.    , 0.    ]])
+    >>> R.residual(0 * W, W).round(4)  # ‖(3, 4)‖ is more than √2 and pulls free, the other not
     array([[2.1515, 2.8686],
            [0.    , 0.    ]])
     """
@@ -467,11 +534,25 @@ def add(a: object, b: object) -> L1 | L2 | ElasticNet | GroupLasso:
     The prox of a sum is in general no composition of the two proxes. It is one for the sums that
     `ElasticNet` and `GroupLasso` stand for; two ways of grouping overlap, and are refused.
 
+    Parameters
+    ----------
+    a, b : L1, L2, ElasticNet or GroupLasso
+        No subclasses: they may have a prox of their own.
+
+    Returns
+    -------
+    L1, L2, ElasticNet or GroupLasso
+
+    Raises
+    ------
+    TypeError
+        If the prox of the sum is not known.
+
     Examples
     --------
-    >>> L1(1.0) + L2(0.5)
+    >>> L1(1.0) + L2(0.5)  # which calls add
     ElasticNet(l1=1.0, l2=0.5)
-    >>> GroupLasso(1.0, axis=1) + L1(0.25)
+    >>> add(GroupLasso(1.0, axis=1), L1(0.25))
     GroupLasso(lam=1.0, axis=1, l1=0.25, l2=0.0)
     """
     lam = l1 = l2 = 0.0

@@ -54,11 +54,19 @@ def check_penalty(
     step : float
         t > 0.
     seed : int
+        Of the random directions, zeros and steps.
     rtol : float
+        The relative error allowed, beyond what the measurements leave open.
 
     Returns
     -------
     Report
+        With a row for each of the four, and for `smooth` and NaN.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as it should be, or a method returns something of another shape.
 
     Examples
     --------

@@ -23,7 +23,7 @@ units end at a residual of 2e-4, without it below 1e-6.)
 **On networks** F is not convex and no bound is known. Two safeguards make "fista" a descent method
 all the same: where the extrapolated step raises F it is taken back and the next one starts from x
 itself, which is a plain proximal step; and momentum restarts when it points uphill (O'Donoghue and
-Candès 2012).
+Candès, Found. Comput. Math. 15, 2015).
 
 A solver stops when the distance of −∇L to ∂R, at the point that it returns, is at most `tol` for
 every coordinate (and where there is a duality gap, that too). A small step proves nothing.
@@ -130,12 +130,14 @@ def minimize(
     objective : Objective
     X : (N, n_in) array
     y : array
+        The targets, as the loss wants them.
     solver : "subgradient", "ista", "fista" or "lbfgs"
         See the module's docstring. "lbfgs" takes smooth penalties, L1 and ElasticNet.
     tol : float
         > 0: the stationarity residual to reach, and where there is a duality gap, the gap as a
         share of max(1, |F|).
     max_iter : int
+        At most so many iterations, ≥ 1.
     step : float or schedule, optional
         "subgradient": the step size t, or a function of the number of steps done, such as
         `optimizers.inverse_sqrt(0.1)`; left out, inverse_sqrt(0.1). "ista" and "fista": a fixed
@@ -159,6 +161,8 @@ def minimize(
     ------
     DivergenceError
         If the objective is not finite at the start.
+    ValueError, TypeError
+        If an argument is not as it should be, or "lbfgs" cannot take the penalty.
 
     Examples
     --------

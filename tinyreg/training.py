@@ -56,6 +56,14 @@ class History:
         The share of weights that equal 0.
     validation_loss, validation_score : list of float
         L and accuracy or R² on the validation data; empty without.
+
+    Examples
+    --------
+    >>> from tinyreg import L2, SquaredError
+    >>> X, y = [[1.0], [-1.0]], [2.0, -2.0]
+    >>> history = fit(MLP((1, 1)), X, y, loss=SquaredError(), penalty=L2(0.1), epochs=3)
+    >>> len(history.total), history.total[-1] == history.data_loss[-1] + history.penalty[-1]
+    (3, True)
     """
 
     data_loss: list[float] = field(default_factory=list)

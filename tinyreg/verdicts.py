@@ -80,6 +80,16 @@ class Report:
         What concerns more than one block.
     details : dict of Coordinates
         For each block, arrays with the verdict and the numbers of each coordinate.
+
+    Examples
+    --------
+    >>> from tinyreg import check_gradient
+    >>> report = check_gradient(lambda x: np.sum(x**2), lambda x: x, np.array([3.0, 4.0]))
+    >>> report.ok, report.rows[0]["given"], round(report.rows[0]["numeric"], 6)
+    (False, 4.0, 8.0)
+    >>> report.raise_if_failed()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    tinyreg.errors.GradientCheckError: ...
     """
 
     title: str
