@@ -38,9 +38,12 @@ AIM = 1.3
 
 
 def make(path: Path, gib: float) -> int:
-    """Write the file in pieces and read it once; the number of samples."""
+    """Write the file in pieces and read it once; the number of samples.
+
+    The pieces are small, because a new process counts the most memory of its parent as its own.
+    """
     rng = np.random.default_rng(0)
-    piece = rng.standard_normal((20_000, SIZES[0]), np.float32)
+    piece = rng.standard_normal((1000, SIZES[0]), np.float32)
     n_samples = int(gib * 2**30 / piece[0].nbytes)
     with path.open("wb") as file:
         for start in range(0, n_samples, len(piece)):

@@ -22,7 +22,7 @@ from machine import machine_line, thread_settings
 os.environ |= thread_settings(default=2)
 
 import numpy as np
-from training_step import ADAM_RATE, EPS, LAM, Floor, Tinyreg, data
+from training_step import ADAM_RATE, EPS, LAM, LARGE, MIDDLE, SMALL, WIDE, Floor, Tinyreg, data
 
 import tinyreg as tr
 from tinyreg.network import backward_pass, forward_pass
@@ -76,7 +76,7 @@ def table(name, cases, dtype, quick):
 
 def parts(sizes, batch, dtype, quick) -> list[float]:
     """Median seconds of each of PARTS: the step of training.py, with a clock between its lines."""
-    steps = 8 if quick else 40 if sizes[0] > 64 else 800
+    steps = 8 if quick else 60 if sizes[1] > 64 else 800
     X, y = data(sizes, 8 * batch)
     loop = Tinyreg(tr.MLP(sizes, dtype=dtype, seed=0), X, y, batch, "adam", "l2")
     objective, space, net = loop.objective, loop.workspace, loop.objective.net
@@ -201,14 +201,14 @@ def main() -> None:
     lines, panels["batch (784-256-10)"] = table("batch", by_batch, dtype, quick)
     print(f"\nsteps with growing batches, {dtype}\n\n" + "\n".join(lines), flush=True)
 
-    shapes = [((64, 64, 10), 32), ((784, 1024, 1024, 10), 256)]
-    columns = [(*shape, each) for shape in shapes for each in ("float32", "float64")]
-    spent = [parts(*column, quick) for column in columns]
-    rows = [["µs", *(f"{'-'.join(map(str, sizes))}, {each}" for sizes, _, each in columns)]]
-    by_part = [*zip(*spent, strict=True), [sum(own) for own in spent]]
-    for part, own in zip((*PARTS, "all"), by_part, strict=True):
-        rows.append([part, *(f"{1e6 * value:,.1f}" for value in own)])
-    print("\nthe parts of a step of Adam with L2\n\n" + "\n".join(text_table(rows, rule=True)))
+    rows = [["µs", *PARTS, "all"]]
+    for sizes, batch, *_ in (SMALL, WIDE, MIDDLE, LARGE):
+        for each in ("float32", "float64"):
+            spent = parts(sizes, batch, each, quick)
+            told = f"{'-'.join(map(str, sizes))}, {each}"
+            rows.append([told, *(f"{1e6 * value:,.1f}" for value in (*spent, sum(spent)))])
+    print("\nthe parts of a step of Adam with L2, batches as in training_step.py\n")
+    print("\n".join(text_table(rows, rule=True)), flush=True)
 
     rows = [["", "µs/step", "over bare", f"<= {100 * FIT_AIM:.0f} %"]]
     for each in ("float32", "float64"):

@@ -493,7 +493,7 @@ def row(workload, best, failed) -> list[str]:
 
 def aims(best) -> list[list[str]]:
     """Each aim, with its ratios in the four workloads; best is {(net, dtype, workload): times}."""
-    rows = [["net", "peer", "dtype", *WORKLOADS, "aim", "missed in"]]
+    rows = [["net", "peer", "dtype", *WORKLOADS, "aim", "verdict"]]
     for net, peer, names, aim in AIMS:
         for dtype in ("float32", "float64"):
             ratios = []
@@ -504,7 +504,7 @@ def aims(best) -> list[list[str]]:
             measured = [ratio for ratio in ratios if ratio is not None]
             if measured:
                 missed = sum(ratio < aim for ratio in measured)
-                told = f"{missed} of {len(measured)}" if missed else "none: met"
+                told = f"missed in {missed} of {len(measured)}" if missed else "met"
                 cells = ["" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
                 rows.append([net, peer, dtype, *cells, f">= {aim}", told])
     return rows
