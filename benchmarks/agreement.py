@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import platform
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
-os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+from machine import machine_line, thread_settings
 
-import numpy as np
+os.environ |= thread_settings(default=1)
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -75,13 +73,8 @@ def gradients() -> list[list[str]]:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    modules = {"torch": "torch", "keras": "keras", "sklearn": "scikit-learn"}
-    installed = {name for name in modules if importlib.util.find_spec(name)}
-    peers = ", ".join(f"{modules[name]} {version(modules[name])}" for name in sorted(installed))
-    print(
-        f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}; "
-        f"peers: {peers or 'none'}"
-    )
+    installed = {name for name in ("torch", "keras", "sklearn") if importlib.util.find_spec(name)}
+    print(machine_line("torch", "keras", "scikit-learn"))
     if "torch" in installed:
         header = ["", "PyTorch", "Keras", "Keras, float32", "(tinyreg, float32)"]
         show(

@@ -21,7 +21,9 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+from machine import machine_line, thread_settings
+
+os.environ |= thread_settings(default=1)
 
 import numpy as np
 import scipy.optimize
@@ -32,6 +34,7 @@ from nets import random_case, trained_case
 from planted import BUGS
 
 import tinyreg as tr
+from tinyreg.tables import text_table
 
 Check = Callable[[Callable, Callable, np.ndarray], bool]
 
@@ -281,14 +284,16 @@ def main() -> None:
             (name, took.get(name), f"{found}/{planted}", f"{alarm}/{nets}", raised + raised_too)
         )
 
-    print("seconds: 4,810 parameters of a 64-64-10 ReLU net on 32 digits; ratio to tinyreg's")
+    print(machine_line("scipy", "torch", "jax", "numdifftools"))
+    print("\nseconds: 4,810 parameters of a 64-64-10 ReLU net on 32 digits; ratio to tinyreg's")
     print("bugs: planted gradients found wrong; alarms: right gradients rejected, half of them on")
     print("ReLU nets trained to sparsity by proximal L1; raised: exceptions in place of verdicts")
     print("* with check_backward and check_penalty, and the bugs of prox and residual as well\n")
-    print(f"{'':28}{'seconds':>9}{'ratio':>8}{'bugs':>10}{'alarms':>10}{'raised':>8}")
+    lines = [["", "seconds", "ratio", "bugs", "alarms", "raised"]]
     for name, spent, found, alarm, raised in rows:
-        time_told = f"{spent:9.3f}{spent / rows[0][1]:8.1f}" if spent else f"{'':17}"
-        print(f"{name:28}{time_told}{found:>10}{alarm:>10}{raised:>8}")
+        time_told = [f"{spent:.3f}", f"{spent / rows[0][1]:.1f}"] if spent else ["", ""]
+        lines.append([name, *time_told, found, alarm, str(raised)])
+    print("\n".join(text_table(lines, rule=True)))
     print("\njax checks one random direction, and torch's fast mode a few, not each parameter")
     print(large())
 

@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import time
 
-os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+from machine import machine_line, thread_settings
+
+os.environ |= thread_settings(default=1)
 
 import numpy as np
 
 import tinyreg as tr
 from tinyreg.convergence import largest_curvature
 from tinyreg.datasets import sparse_teacher
+from tinyreg.tables import text_table
 
 INPUTS, RELEVANT = 30, 5
 FIRST_SEED = 100  # λ was chosen on others
@@ -34,21 +36,17 @@ def solvers_on_digits(quick: bool) -> None:
     hidden, samples, iterations, tol = (16, 400, 4000, 1e-5) if quick else (64, 1797, 6000, 1e-6)
     X, y = X[:samples], y[:samples]
     print(f"digits, {samples} samples, 64-{hidden}-10, L1(1e-3), at most {iterations} iterations\n")
-    print(
-        f"{'net':<6}{'solver':<14}{'iterations':>10}{'F':>11}{'residual':>10}{'zeros':>8}{'s':>7}"
-    )
+    rows, messages = [["net", "solver", "iterations", "F", "residual", "zeros", "s"]], []
     for activation, solver in (("tanh", "fista"), ("tanh", "subgradient"), ("relu", "fista")):
         net = tr.MLP((64, hidden, 10), activation, seed=0)
         F = tr.Objective(net, tr.SoftmaxCrossEntropy(), tr.L1(1e-3))
         step = 1 / largest_curvature(F, X, y) if solver == "subgradient" else None
         result = tr.minimize(F, X, y, solver, tol=tol, max_iter=iterations, step=step)
         zeros = np.mean(net.params[: net.n_weights] == 0)
-        print(
-            f"{activation:<6}{solver:<14}{result.nit:>10}{result.fun:>11.6f}"
-            f"{result.stationarity:>10.1e}{100 * zeros:>6.1f} %"
-            f"{result.history['seconds'][-1]:>7.1f}"
-        )
-        print(f"      {result.message}")
+        told = f"{result.fun:.6f}", f"{result.stationarity:.1e}", f"{100 * zeros:.1f} %"
+        spent = f"{result.history['seconds'][-1]:.1f}"
+        rows.append([activation, solver, str(result.nit), *told, spent])
+        messages.append(f"{activation}, {solver}: {result.message}")
         if (activation, solver) == ("tanh", "fista"):
             assert result.success, "FISTA did not reach the tolerance on the tanh net"
         elif solver == "subgradient":
@@ -56,6 +54,7 @@ def solvers_on_digits(quick: bool) -> None:
             assert zeros == 0
         else:
             assert result.success or "kink" in result.message or "max_iter" in result.message
+    print("\n".join([*text_table(rows, left=2, rule=True), "", *messages]), flush=True)
 
 
 PENALTIES = {
@@ -69,7 +68,7 @@ PENALTIES = {
 def recovery(seeds: int) -> dict[str, np.ndarray]:
     """The first layer's row norms by method, for the first seed, and the truth."""
     print(f"\nsparse teacher: {RELEVANT} of {INPUTS} inputs matter, 1500 samples, {seeds} seeds\n")
-    print(f"{'method':<22}{'support right':>15}{'too many':>10}{'missing':>9}{'R²':>8}")
+    rows = [["method", "support right", "too many", "missing", "R²"]]
     norms: dict[str, np.ndarray] = {}
     for name, (R, solver) in PENALTIES.items():
         right, too_many, missing, scores = 0, [], [], []
@@ -86,14 +85,13 @@ def recovery(seeds: int) -> dict[str, np.ndarray]:
             scores.append(tr.SquaredError().score(net.forward(X), y[:, np.newaxis]))
             if seed == FIRST_SEED:
                 norms[name], norms["truth"] = np.linalg.norm(net.weights[0], axis=1), truth
-        print(
-            f"{name:<22}{f'{right} of {seeds}':>15}{np.mean(too_many):>10.1f}"
-            f"{np.mean(missing):>9.1f}{np.mean(scores):>8.3f}"
-        )
+        extra, lost = f"{np.mean(too_many):.1f}", f"{np.mean(missing):.1f}"
+        rows.append([name, f"{right} of {seeds}", extra, lost, f"{np.mean(scores):.3f}"])
         if "prox" in name:
             assert right > seeds / 2, f"{name} missed the support"
         else:
             assert min(too_many) == INPUTS - RELEVANT
+    print("\n".join(text_table(rows, rule=True)))
     return norms
 
 
@@ -122,7 +120,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smaller problem, in seconds")
     parser.add_argument("--figure", metavar="FILE", help="draw the support recovery there")
     arguments = parser.parse_args()
-    print(f"NumPy {np.__version__}, Python {platform.python_version()}, {platform.machine()}")
+    print(machine_line() + "\n")
     began = time.perf_counter()
     solvers_on_digits(arguments.quick)
     norms = recovery(4 if arguments.quick else 30)

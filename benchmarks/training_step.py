@@ -7,6 +7,14 @@ the same shuffled batches, gathered from the data inside the measured time. Firs
 parameters after 20 steps in float64 are compared with tinyreg's (to 1e-8), and one that differs
 is not timed. Then rounds are interleaved; the minimum over the rounds counts, and the median is in
 the JSON. A peer that is not installed is left out, and so is one that lacks a workload.
+
+Threads wait by spinning: right after PyTorch, a step of JAX took 1.1 times as long as after a pause
+of 5 ms; and right after a pause, a short epoch of JAX took 1.2 times as long, as its own threads
+slept. So in each round everyone pauses, runs untimed, and then runs again for the clock.
+
+PyTorch comes in four forms, and its best one counts: the fused and the foreach form of its
+optimizers, and the network and its loss compiled, with the optimizer compiled as well or fused.
+The column `compiled` is the faster of these two. Keras runs on JAX, or on PyTorch if there is none.
 """
 
 from __future__ import annotations
@@ -15,35 +23,41 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import statistics
 import sys
 import time
 import warnings
+from pathlib import Path
 
-if __name__ == "__main__":  # before NumPy is loaded: its threads are counted once
-    given = sys.argv[sys.argv.index("--threads") + 1] if "--threads" in sys.argv else "2"
-    for name in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{name}_NUM_THREADS"] = given
-    if given == "1":
-        os.environ["XLA_FLAGS"] = (
-            "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-        )
+from machine import machine_line, thread_settings
+
+os.environ |= thread_settings(default=2)
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from frameworks import keras_dense64
+
 import tinyreg as tr
+from tinyreg.tables import text_table
 from tinyreg.training import Workspace, start_states, step
+
+# Keras reads it when it is imported, which is later.
+os.environ["KERAS_BACKEND"] = "jax" if importlib.util.find_spec("jax") else "torch"
 
 LAM, SGD_RATE, ADAM_RATE = 1e-4, 0.05, 1e-3
 EPS = 1e-12  # so small that it does not matter on which side of the bias correction it stands
-NETS = [((64, 64, 10), 32), ((784, 64, 10), 32), ((784, 256, 256, 10), 128)]
-LARGE = ((784, 1024, 1024, 10), 256)
+# Sizes, batch, rounds, steps in a round.
+SMALL = ((64, 64, 10), 32, 20, 32)
+WIDE = ((784, 64, 10), 32, 12, 32)
+MIDDLE = ((784, 256, 256, 10), 128, 8, 12)
+LARGE = ((784, 1024, 1024, 10), 256, 5, 4)
 WORKLOADS = {
-    "Adam + L2": ("adam", "l2"),
-    "SGD + L1 subgradient": ("sgd", "l1"),
-    "SGD + L1 proximal": ("sgd", "prox"),
-    "Adam + L1 proximal": ("adam", "prox"),
+    "Adam, L2": ("adam", "l2"),
+    "SGD, L1 subgradient": ("sgd", "l1"),
+    "SGD, L1 proximal": ("sgd", "prox"),
+    "Adam, L1 proximal": ("adam", "prox"),
 }
 
 
@@ -104,6 +118,8 @@ class Torch:
         import torch
 
         self.torch, self.penalty, self.optimizer_name = torch, penalty, optimizer
+        # Adam counts its steps in this dtype: in float32, a compiled bias correction is 1e-7 off.
+        torch.set_default_dtype(getattr(torch, net.dtype.name))
         layers = []
         for W, b in zip(net.weights, net.biases, strict=True):
             linear = torch.nn.Linear(*W.shape, dtype=getattr(torch, net.dtype.name))
@@ -128,27 +144,40 @@ class Torch:
         self.X, self.y = torch.tensor(X.astype(net.dtype)), torch.tensor(y)
         self.loss = torch.nn.CrossEntropyLoss()
 
+        self.compile()
+
+    def compile(self):
+        """Nothing, in the eager forms."""
+
+    def penalised_loss(self, x, y):
+        loss = self.loss(self.model(x), y)
+        if self.penalty == "l1":
+            loss = loss + LAM * sum(w.abs().sum() for w in self.weights)
+        return loss
+
+    def optimize(self):
+        self.optimizer.step()
+
+    def prox(self):
+        with self.torch.no_grad():
+            for w in self.weights:
+                bound = LAM * SGD_RATE
+                if self.optimizer_name == "adam":
+                    state = self.optimizer.state[w]
+                    correction = 1 - 0.999 ** state["step"].item()
+                    sizes = (state["exp_avg_sq"] / correction).sqrt_().add_(EPS)
+                    bound = sizes.reciprocal_().mul_(LAM * ADAM_RATE)
+                w.sub_(w.clamp(-bound, bound))
+
     def run(self, order, batch):
-        torch = self.torch
-        order = torch.tensor(order)
+        order = self.torch.tensor(order)
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self.loss(self.model(self.X[rows]), self.y[rows])
-            if self.penalty == "l1":
-                loss = loss + LAM * sum(w.abs().sum() for w in self.weights)
-            loss.backward()
-            self.optimizer.step()
+            self.penalised_loss(self.X[rows], self.y[rows]).backward()
+            self.optimize()
             if self.penalty == "prox":
-                with torch.no_grad():
-                    for w in self.weights:
-                        t = SGD_RATE
-                        if self.optimizer_name == "adam":
-                            state = self.optimizer.state[w]
-                            correction = 1 - 0.999 ** float(state["step"])
-                            t = ADAM_RATE / ((state["exp_avg_sq"] / correction).sqrt_() + EPS)
-                        bound = t * LAM
-                        w.sub_(w.clamp(-bound, bound))
+                self.prox()
 
     def params(self):
         weights = [linear.weight.detach().numpy().T.ravel() for linear in self.linear]
@@ -159,6 +188,36 @@ class TorchForeach(Torch):
     """The same, with the foreach form of the optimizer."""
 
     form = "foreach"
+
+
+class TorchCompiledFused(Torch):
+    """Forward, loss, backward and prox compiled; the optimizer fused."""
+
+    def compile(self):
+        self.torch.compiler.reset()  # else the networks before this one use up its recompilations
+        self.penalised_loss = self.torch.compile(self.penalised_loss, dynamic=False)
+        self.prox = self.torch.compile(self.prox, dynamic=False)
+
+    def prox(self):
+        with self.torch.no_grad():
+            for w in self.weights:
+                bound = LAM * SGD_RATE
+                if self.optimizer_name == "adam":
+                    state = self.optimizer.state[w]
+                    # A tensor, as a number would be compiled in; and of float64 where that counts.
+                    correction = 1 - 0.999 ** state["step"].to(w.dtype)
+                    bound = LAM * ADAM_RATE / ((state["exp_avg_sq"] / correction).sqrt() + EPS)
+                w.sub_(w.clamp(-bound, bound))
+
+
+class TorchCompiled(TorchCompiledFused):
+    """The optimizer compiled as well: the foreach form, of which one kernel is made."""
+
+    form = "foreach"
+
+    def compile(self):
+        super().compile()
+        self.optimize = self.torch.compile(self.optimize, dynamic=False)
 
 
 class Sklearn:
@@ -272,13 +331,86 @@ class JaxScan(Jax):
     scan = True
 
 
+class Keras:
+    """Dense layers with kernel regularisers, and train_on_batch for each step.
+
+    In float64 with a plain product of matrices, as Keras' own is of float32 there.
+    """
+
+    def __init__(self, net, X, y, batch, optimizer, penalty):
+        import keras
+
+        if penalty == "prox":
+            raise NotImplementedError
+        if keras.backend.backend() == "jax":
+            import jax
+
+            jax.config.update("jax_enable_x64", True)
+        dtype = net.dtype.name
+        keras.config.set_floatx(dtype)  # learning rates are kept in it
+        Dense = keras_dense64() if dtype == "float64" else keras.layers.Dense
+        R = keras.regularizers.L1(LAM) if penalty == "l1" else keras.regularizers.L2(LAM)
+        self.model = keras.Sequential([keras.Input((net.sizes[0],), dtype=dtype)])
+        for i, width in enumerate(net.sizes[1:], start=2):
+            activation = "relu" if i < len(net.sizes) else None
+            self.model.add(Dense(width, activation, kernel_regularizer=R, dtype=dtype))
+        pairs = zip(net.weights, net.biases, strict=True)
+        self.model.set_weights([array for pair in pairs for array in pair])
+        if optimizer == "adam":
+            stepper = keras.optimizers.Adam(ADAM_RATE, epsilon=EPS)
+        else:
+            stepper = keras.optimizers.SGD(SGD_RATE)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype=dtype)
+        self.model.compile(stepper, loss)
+        self.X, self.y = X.astype(dtype), y
+
+    def run(self, order, batch):
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            self.model.train_on_batch(self.X[rows], self.y[rows])
+
+    def params(self):
+        arrays = self.model.get_weights()
+        return np.concatenate([np.ravel(a) for a in (*arrays[::2], *arrays[1::2])])
+
+
 PEERS = {
-    "PyTorch fused": ("torch", Torch),
-    "PyTorch foreach": ("torch", TorchForeach),
-    "scikit-learn": ("sklearn", Sklearn),
-    "JAX per step": ("jax", Jax),
+    "fused": ("torch", Torch),
+    "foreach": ("torch", TorchForeach),
+    "compiled": ("torch", TorchCompiled),
+    "compiled, fused": ("torch", TorchCompiledFused),
+    "sklearn": ("sklearn", Sklearn),
+    "JAX step": ("jax", Jax),
     "JAX scan": ("jax", JaxScan),
+    "Keras": ("keras", Keras),
 }
+COMPILED = ("compiled", "compiled, fused")
+PYTORCH = ("fused", "foreach", *COMPILED)
+# A column of the table, and whose times it shows: the least of them.
+COLUMNS = {
+    "fused": ("fused",),
+    "foreach": ("foreach",),
+    "compiled": COMPILED,
+    "sklearn": ("sklearn",),
+    "JAX step": ("JAX step",),
+    "JAX scan": ("JAX scan",),
+    "Keras": ("Keras",),
+}
+# Net, peer, whose times count, and the least that peer / tinyreg should be.
+AIMS = [
+    ("64-64-10", "PyTorch", PYTORCH, 4),
+    ("64-64-10", "scikit-learn", ("sklearn",), 3),
+    ("64-64-10", "JAX step", ("JAX step",), 8),
+    ("64-64-10", "JAX scan", ("JAX scan",), 0.7),
+    ("784-64-10", "PyTorch", PYTORCH, 1.3),
+    ("784-64-10", "scikit-learn", ("sklearn",), 2),
+    ("784-256-256-10", "PyTorch", PYTORCH, 0.95),
+    ("784-256-256-10", "scikit-learn", ("sklearn",), 2),
+    ("784-1024-1024-10", "PyTorch", PYTORCH, 0.85),
+    ("784-1024-1024-10", "scikit-learn", ("sklearn",), 2),
+]
+PAUSE = 0.005  # seconds before each contender
+PROX_AIM = 1.15  # SGD with the prox over SGD with the subgradient, at most
 
 
 def data(sizes, n):
@@ -298,6 +430,27 @@ def agrees(kind, workload) -> float:
     return float(np.abs(ours.params() - theirs.params()).max())
 
 
+def usable(workload, installed) -> tuple[dict[str, type], set[str]]:
+    """The peers that have the workload and agree with tinyreg; and those that do not compile."""
+    good, failed = {}, set()
+    for name, kind in installed.items():
+        try:
+            off = agrees(kind, workload)
+        except NotImplementedError:
+            continue
+        except RuntimeError as error:
+            if name not in COMPILED:
+                raise
+            print(f"{name}, {workload}: does not compile: {type(error).__name__}")
+            failed.add(name)
+            continue
+        if off <= 1e-8:
+            good[name] = kind
+        else:
+            print(f"{name}, {workload}: differs by {off:.1e} after 20 steps, not timed")
+    return good, failed
+
+
 def measure(sizes, batch, dtype, workload, kinds, rounds, steps):
     """Seconds per step: {contender: [one number a round]}."""
     X, y = data(sizes, batch * steps)
@@ -310,6 +463,8 @@ def measure(sizes, batch, dtype, workload, kinds, rounds, steps):
     for trial in range(rounds + 1):  # the first one compiles and warms up
         order = rng.permutation(len(X))
         for name, contender in contenders.items():
+            time.sleep(PAUSE)  # until the threads of the one before no longer spin
+            contender.run(order, batch)
             began = time.perf_counter()
             contender.run(order, batch)
             if trial:
@@ -317,67 +472,106 @@ def measure(sizes, batch, dtype, workload, kinds, rounds, steps):
     return times
 
 
+def least(best, names):
+    """The least of the times that there are, or None."""
+    return min((best[name] for name in names if name in best), default=None)
+
+
+def row(workload, best, failed) -> list[str]:
+    """One line of a table: microseconds, and peer / tinyreg in brackets."""
+    own = best["tinyreg"]
+    cells = [workload, f"{1e6 * best['floor']:.0f}", f"{1e6 * own:.0f}"]
+    for column, names in COLUMNS.items():
+        spent = least(best, names)
+        missing = "failed" if failed & set(names) else ""
+        cells.append(missing if spent is None else f"{1e6 * spent:.0f} ({spent / own:.2f})")
+        if column == "compiled":
+            pytorch = least(best, PYTORCH)
+            cells.append("" if pytorch is None else f"{pytorch / own:.2f}")
+    return cells
+
+
+def aims(best) -> list[list[str]]:
+    """Each aim, with its ratios in the four workloads; best is {(net, dtype, workload): times}."""
+    rows = [["net", "peer", "dtype", *WORKLOADS, "aim", "verdict"]]
+    for net, peer, names, aim in AIMS:
+        for dtype in ("float32", "float64"):
+            ratios = []
+            for workload in WORKLOADS:
+                times = best.get((net, dtype, workload), {})
+                spent = least(times, names)
+                ratios.append(None if spent is None else spent / times["tinyreg"])
+            measured = [ratio for ratio in ratios if ratio is not None]
+            if measured:
+                missed = sum(ratio < aim for ratio in measured)
+                told = f"missed in {missed} of {len(measured)}" if missed else "met"
+                cells = ["" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+                rows.append([net, peer, dtype, *cells, f">= {aim}", told])
+    return rows
+
+
+def prox_costs(best) -> list[list[str]]:
+    """What the prox costs over the subgradient, and Adam's over Adam with L2."""
+    rows = [["net", "dtype", "SGD: prox / subgradient", "aim", "", "Adam: L1 prox / L2"]]
+    for net, dtype in dict.fromkeys((net, dtype) for net, dtype, _ in best):
+        l2, sub, prox, adam = (best[net, dtype, workload]["tinyreg"] for workload in WORKLOADS)
+        verdict = "met" if prox <= PROX_AIM * sub else "missed"
+        ratios = f"{prox / sub:.2f}", f"<= {PROX_AIM}", verdict, f"{adam / l2:.2f}"
+        rows.append([net, dtype, *ratios])
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two nets, fewer rounds")
+    parser.add_argument(
+        "--quick", action="store_true", help="two nets, fewer rounds, nothing compiled by PyTorch"
+    )
     parser.add_argument("--threads", type=int, default=2, help="for every contender (default 2)")
     parser.add_argument("--json", metavar="FILE", help="write all figures there")
     arguments = parser.parse_args()
     installed = {
-        name: kind for name, (module, kind) in PEERS.items() if importlib.util.find_spec(module)
+        name: kind
+        for name, (module, kind) in PEERS.items()
+        if importlib.util.find_spec(module) and not (arguments.quick and name in COMPILED)
     }
     if importlib.util.find_spec("torch"):
         import torch
 
         torch.set_num_threads(arguments.threads)
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"{arguments.threads} threads each, Python {platform.python_version()}, "
-        f"NumPy {np.__version__}; peers: {', '.join(installed) or 'none'}\n"
-    )
-    usable: dict[str, dict[str, type]] = {}
-    for workload in WORKLOADS:
-        usable[workload] = {}
-        for name, kind in installed.items():
-            try:
-                off = agrees(kind, workload)
-            except NotImplementedError:
-                continue
-            if off <= 1e-8:
-                usable[workload][name] = kind
-            else:
-                print(f"{name}, {workload}: differs by {off:.1e} after 20 steps, not timed")
+    print(machine_line("torch", "scikit-learn", "jax", "keras"))
+    print("Microseconds for a step (the least of all rounds), and in brackets peer / tinyreg.")
+    print("Fused, foreach and compiled are forms of PyTorch, best is the ratio of the fastest.\n")
+    peers = {workload: usable(workload, installed) for workload in WORKLOADS}
+    header = ["", "floor", "tinyreg", *COLUMNS]
+    header.insert(header.index("compiled") + 1, "best")
 
-    figures = []
-    nets = NETS[:2] if arguments.quick else [*NETS, LARGE]
-    for sizes, batch in nets:
-        large = sizes[1] > 500
-        rounds, steps = (3, 4) if large else (4 if arguments.quick else 9, 32)
+    figures, best = [], {}
+    for sizes, batch, rounds, steps in (SMALL, WIDE) if arguments.quick else (
+        SMALL, WIDE, MIDDLE, LARGE
+    ):  # fmt: skip
+        net = "-".join(map(str, sizes))
         for dtype in ("float32", "float64"):
-            print(f"{'-'.join(map(str, sizes))}, batch {batch}, {dtype}: µs, and peer / tinyreg")
-            for workload, peers in usable.items():
-                kinds = {"floor": Floor, "tinyreg": Tinyreg} | peers
-                times = measure(sizes, batch, dtype, workload, kinds, rounds, steps)
-                best = {name: min(values) for name, values in times.items()}
-                own = best["tinyreg"]
-                cells = [f"{name} {1e6 * best[name]:.0f}" for name in ("floor", "tinyreg")]
-                cells += [
-                    f"{name} {1e6 * best[name]:.0f} ({best[name] / own:.2f})" for name in peers
-                ]
-                print(f"  {workload:<22}" + "  ".join(cells))
+            rows = [header]
+            for workload, (kinds, failed) in peers.items():
+                contenders = {"floor": Floor, "tinyreg": Tinyreg} | kinds
+                n_rounds = 4 if arguments.quick else rounds
+                times = measure(sizes, batch, dtype, workload, contenders, n_rounds, steps)
+                own = best[net, dtype, workload] = {n: min(t) for n, t in times.items()}
+                rows.append(row(workload, own, failed))
                 figures += [
                     {
-                        "net": list(sizes),
-                        "batch": batch,
-                        "dtype": dtype,
-                        "workload": workload,
-                        "contender": name,
-                        "seconds": best[name],
-                        "median": statistics.median(values),
-                        "ratio": best[name] / own,
+                        "net": net, "batch": batch, "dtype": dtype, "workload": workload,
+                        "contender": name, "seconds": own[name],
+                        "median": statistics.median(values), "ratio": own[name] / own["tinyreg"],
                     }
                     for name, values in times.items()
-                ]
+                ]  # fmt: skip
+            print(f"{net}, batch {batch}, {dtype}\n")
+            print("\n".join(text_table(rows, rule=True)) + "\n", flush=True)
+    print("peer / tinyreg, and the aim in every workload; of PyTorch's forms the best\n")
+    print("\n".join(text_table(aims(best), left=3, rule=True)))
+    print("\ntinyreg's own steps\n")
+    print("\n".join(text_table(prox_costs(best), left=2, rule=True)))
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump({"threads": arguments.threads, "figures": figures}, file, indent=1)
