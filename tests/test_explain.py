@@ -494,6 +494,7 @@ def test_the_command_takes_a_model_a_table_and_a_row(tmp_path, capsys):
         (["--row", "-1"], "--row must be an integer >= 0, got -1"),
         (["--row", "1"], "--row must be below 1"),
         (["--data", "digits", "--row", "1797"], "--row must be below 1797"),
+        (["--sizes", "2,2", "--target", "q"], "--target goes with --data, got q"),
         (["--seed", "1"], "--seed goes with"),
         (["--model", "x.npz", "--seed", "1"], "--seed does not go with --model"),
         (["--model", "missing.npz"], "missing.npz"),
@@ -514,3 +515,74 @@ def test_bad_commands_are_one_line_and_status_2(options, message, capsys):
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("tinyreg explain: error: ")
     assert message in err
+
+
+class Huber(tr.SquaredError):
+    """½e² up to 1, and |e| − ½ beyond."""
+
+    def per_sample(self, outputs, targets):
+        e = np.abs(outputs - targets)
+        return np.where(e < 1, e * e / 2, e - 0.5).sum(axis=1)
+
+    def delta(self, outputs, targets, weight, out=None):
+        return np.clip(outputs - targets, -1, 1) * weight
+
+
+def test_a_loss_of_ones_own_is_not_given_the_formula_of_ours():
+    objective, X, y = hand_example(loss=Huber())
+    text = tr.explain(objective, 10 * X, y).text()
+    assert "(p − y)/N" not in text
+    assert "whichever of the three" not in text
+    assert "dz2 = ∂L/∂z2" in text
+
+
+@pytest.mark.parametrize(
+    ("penalty", "weights", "kinks"),
+    [
+        # 5e-6 lies within h = 1e-5 of the corner at 0, however steep the smooth part is elsewhere
+        (tr.ElasticNet(0.1, 1.0), (5e-6, 20.0), ["W1[0,0]"]),
+        (tr.ElasticNet(1e-4, 1000.0), (5e-6, 20.0), ["W1[0,0]"]),
+        (tr.GroupLasso(1.0, axis=1) + tr.L1(0.03), (5e-6, 20.0), ["W1[0,0]"]),
+        (tr.GroupLasso(1.0, axis=1), (0.0, 20.0), []),  # a live group has no corner
+        (tr.GroupLasso(1.0, axis=1), (1e-6, 0.0), ["W1[0,0]"]),
+        (tr.GroupLasso(1.0, axis=1), (2e-5, 1e-5), []),  # small, and smooth: no corner within h
+        (tr.L1(0.1), (2e-5, -2e-5), []),
+        (tr.L1(0.1), (0.0, -1e-6), ["W1[0,0]", "W1[0,1]"]),
+        (tr.L2(0.1), (0.0, 1.0), []),
+    ],
+)
+def test_a_kink_of_the_penalty_is_a_corner_within_reach(penalty, weights, kinks):
+    net = tr.MLP((1, 2))
+    net.params = [*weights, 0.0, 0.0]
+    explanation = tr.explain(tr.Objective(net, tr.SquaredError(), penalty), [[1.0]], [[1.0, 1.0]])
+    (table,) = (t for t in pieces(explanation, Table) if "`∂F/∂w`" in t.headers)
+    assert [row[0].strip("`") for row in table.rows if "kink" in row] == kinks
+
+
+def test_a_mixed_list_says_how_the_smooth_penalties_go():
+    mixed = " ".join(tr.explain(*hand_example(penalty=[tr.L2(0.5), tr.L1(0.5)])).text().split())
+    alike = tr.explain(*hand_example()).text()
+    assert "Smooth penalties go by their slope there too." in mixed
+    assert "Smooth penalties" not in alike
+
+
+def test_a_penalty_of_the_biases_is_called_that():
+    net = tr.MLP((2, 1))
+    bias_only = tr.Objective(net, tr.SquaredError(), bias_penalty=tr.L2(0.1))
+    both = tr.Objective(net, tr.SquaredError(), tr.L1(0.1), bias_penalty=tr.L2(0.1))
+    X, y = [[1.0, 2.0]], [1.0]
+    assert "The penalty is of the biases, and λ" in tr.explain(bias_only, X, y).text()
+    assert "The penalty is of the weights and of the biases" in tr.explain(both, X, y).text()
+
+
+def test_dots_are_explained_wherever_they_stand():
+    rng = np.random.default_rng(0)
+    explanation = tr.explain(
+        tr.Objective(tr.MLP((2, 3, 1)), tr.SquaredError()), rng.normal(size=(5, 2)), np.ones(5)
+    )
+    assert "⋮" in explanation.text()
+    assert "dots for the rest" in explanation.text()
+
+
+def test_json_has_no_marks_of_formulas():
+    assert "`" not in json.dumps(tr.explain(*hand_example()).to_dict())

@@ -498,6 +498,15 @@ def test_a_penalty_of_ones_own_trains():
     assert math.isclose(history.penalty[-1], Huberised().value(net.weights[0]))
 
 
+def test_a_large_gradient_is_no_divergence_though_its_square_overflows():
+    net = tr.MLP((1, 1), dtype="float32")
+    net.params = [0.0, 0.0]
+    x = np.array([[1e10]], np.float32)
+    tr.fit(net, x, [1e10], loss=SQUARED, optimizer=tr.SGD(1e-21), epochs=1)
+    # The gradient is (0 − 10¹⁰)·10¹⁰ = −10²⁰, whose square is beyond float32.
+    np.testing.assert_allclose(net.params, [1e-1, 1e-11], rtol=1e-6)
+
+
 # ------------------------------------------------------------ pieces and memory
 
 STEPS = {

@@ -396,6 +396,8 @@ def _samples(
     n_in, n_out = net.sizes[0], net.sizes[-1]
     data = arguments.data or ("digits" if (n_in, n_out) == (64, 10) else None)
     if data is None:
+        if arguments.target is not None:
+            raise ValueError(f"--target goes with --data, got {arguments.target}")
         n, rng = n or 1, np.random.default_rng(0)
         X: Array = rng.normal(size=(n, n_in))
         y: Array = rng.integers(0, max(n_out, 2 - isinstance(loss, SoftmaxCrossEntropy)), n)

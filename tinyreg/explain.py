@@ -7,6 +7,7 @@ time but the central differences that stand beside the gradients.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -269,8 +270,8 @@ def _network(objective: Objective, this: _Pass) -> list[Piece]:
         what.append(f"penalty of the biases {plain(objective.bias_penalty)}")
     pieces: list[Piece] = [
         ", ".join(what) + f"; N = {n} sample{'s' if n > 1 else ''}.",
-        "The objective is `F = L + R`, the mean loss of the samples plus the penalty of the "
-        f"weights. It is a function of the {net.n_params} parameters `θ`:",
+        "The objective is `F = L + R`, the mean loss of the samples plus the penalty. It is a "
+        f"function of the {net.n_params} parameters `θ`:",
         Table(
             ["", "shape", "in"],
             [
@@ -285,7 +286,8 @@ def _network(objective: Objective, this: _Pass) -> list[Piece]:
         "All numbers are the library's own, in float64, with four digits shown. 0 is exactly 0."
         + ("" if net.dtype == np.float64 else f" The network's are {net.dtype.name} numbers."),
     ]
-    if max(this.X.size, *(part.where.size for part in this.parts)) > WHOLE:
+    arrays = [*this.trace.activations, *(part.where for part in this.parts)]
+    if max(array.size for array in arrays) > WHOLE:
         pieces.append(
             f"Of an array of more than {WHOLE} numbers, {ROWS} rows and {COLUMNS} columns are "
             "shown, and dots for the rest."
@@ -322,15 +324,26 @@ def _loss(this: _Pass) -> list[Piece]:
     y = np.eye(outputs.shape[1])[this.targets] if this.targets.ndim == 1 else this.targets
     p, dz = loss.predict(outputs), loss.delta(outputs, this.targets, 1.0 / n)
     costs, L = loss.per_sample(outputs, this.targets), loss.value(outputs, this.targets)
+    begins, gradient = (
+        "The backward pass begins at the outputs.",
+        equation(f"d{last} = ∂L/∂{last}", dz),
+    )
+    if type(loss) in LOSS_FORMULAS:
+        begins = (
+            "The gradient at the outputs is (prediction − target)/N, whichever of the three losses "
+            "it is. Here the backward pass begins."
+        )
+        gradient = equation(
+            f"d{last} = ∂L/∂{last} = (p − y)/N", "(", p, "−", y, ")", "/", str(n), "=", dz
+        )
     return [
         f"{plain(loss)} compares the prediction p with the target y.",
         equation(f"p = {prediction.format(z=last)}", p),
         equation("y", y),
         equation(f"ℓ = {cost}", costs if n > 1 else costs[0]),
         equation("L = Σ_n ℓ_n/N", L),
-        "The gradient at the outputs is (prediction − target)/N, whichever of the three losses "
-        "it is. Here the backward pass begins.",
-        equation(f"d{last} = ∂L/∂{last} = (p − y)/N", "(", p, "−", y, ")", "/", str(n), "=", dz),
+        begins,
+        gradient,
     ]
 
 
@@ -407,11 +420,32 @@ def _kink_between(this: _Pass, k: int, plus: Array, minus: Array, penalty: bool)
             return True
     for where, R in F.penalised:
         if penalty and not R.smooth and where.start <= k < where.stop:
-            left, right = R.subgradient(minus[where]), R.subgradient(plus[where])
-            # At a corner it jumps by about its own size; elsewhere it moves by O(h).
-            i = k - where.start
-            return bool(abs(right[i] - left[i]) > 0.1 * np.abs(right).max())
+            return _corner_between(R, plus[where], k - where.start, minus[k])
     return False
+
+
+def _corner_between(R: Penalty, w: Array, i: int, low: float) -> bool:
+    """Does the slope of R in w_i jump between `low` and w_i, with the other weights as they are?
+
+    The interval is halved towards the greater change. After 40 times nothing is left of the change
+    of a smooth slope, and of a jump all.
+    """
+
+    def slope(at: float) -> float:
+        w[i] = at
+        return float(R.subgradient(w)[i])
+
+    w, high = w.copy(), float(w[i])
+    at_high, at_low = slope(high), slope(low)
+    whole = at_high - at_low
+    for _ in range(40):
+        middle = (low + high) / 2
+        at_middle = slope(middle)
+        if at_middle - at_low > at_high - at_middle:
+            high, at_high = middle, at_middle
+        else:
+            low, at_low = middle, at_middle
+    return at_high - at_low > 1e-6 * whole
 
 
 def _left_out(table: Table, whole: int) -> list[Piece]:
@@ -428,15 +462,22 @@ def _penalty(this: _Pass, lr: float) -> list[Piece]:
     values = [p.penalty.value(params[p.where]) for p in parts if p.penalty is not None]
     summed = [item for value in values for item in ("+", value)][1:]
     pieces: list[Piece] = [
-        "The penalty is of the weights, and λ stands in it and nowhere else.",
+        f"The penalty is of the {_what(parts)}, and λ stands in it and nowhere else.",
         equation(f"R = {' + '.join(f'R({p.name})' for p in parts)}", *summed, "=", R),
         equation("F = L + R", L, "+", R, "=", L + R),
     ]
     while parts:
         penalty = parts[0].penalty
-        pieces += _of_one_penalty(this, [part for part in parts if part.penalty == penalty], lr)
-        parts = [part for part in parts if part.penalty != penalty]
+        same = [part.penalty is penalty or repr(part.penalty) == repr(penalty) for part in parts]
+        pieces += _of_one_penalty(this, list(itertools.compress(parts, same)), lr)
+        parts = [part for part, alike in zip(parts, same, strict=True) if not alike]
     return pieces
+
+
+def _what(parts: list[_Part]) -> str:
+    kinds = {part.name[0] for part in parts}
+    names = {"W": "weights", "b": "biases"}
+    return " and of the ".join(names[kind] for kind in names if kind in kinds)
 
 
 def _of_one_penalty(this: _Pass, parts: list[_Part], lr: float) -> list[Piece]:
@@ -502,6 +543,8 @@ def _cost(R: Penalty, w: Array, i: tuple[int, ...]) -> str | float:
 
 def _within_prox(R: Penalty, u: Array, lr: float) -> dict[str, float | Array]:
     """What a prox computes on its way, as columns."""
+    if type(R) not in PENALTY_FORMULAS:  # a class derived from one of ours may have another prox
+        return {}
     match R:
         case L1():
             return {"threshold `ηλ`": lr * R.lam}
@@ -524,6 +567,7 @@ def _walk(this: _Pass, lr: float, steps: int) -> list[Piece]:
         penalised[where] = True
     chosen = _most_telling(by_prox, np.flatnonzero(penalised))
     names = [_name(this.parts, k) for k in chosen]
+    mixed = not smooth and any(R.smooth for _, R in this.F.penalised)
     rule = "`w ← w − η (∂L/∂w + s)`, where s is the penalty's slope at w"
     if smooth:
         pieces: list[Piece] = [
@@ -536,6 +580,7 @@ def _walk(this: _Pass, lr: float, steps: int) -> list[Piece]:
         pieces = [
             f"SGD with η = {number(lr)} on these samples, twice from the same weights. By "
             f"subgradient: {rule}. By prox: `w ← prox(w − η ∂L/∂w)`."
+            + (" Smooth penalties go by their slope there too." if mixed else "")
         ]
         headers = [text for name in names for text in (f"`{name}` subgr.", "prox")]
         columns = [c for k in chosen for c in (by_subgradient[:, k], by_prox[:, k])]
@@ -553,7 +598,7 @@ def _walk(this: _Pass, lr: float, steps: int) -> list[Piece]:
                 flips = int(np.sum(signs[1:] * signs[:-1] < 0))
                 told.append(
                     f"{name} rests at exactly 0 from step {rests} on by prox; by subgradient it "
-                    f"changed sign {flips} time{'s' if flips != 1 else ''}, and is "
+                    f"changed sign {_times(flips, 'time')}, and is "
                     f"{number(by_subgradient[-1, k])} at the end."
                 )
     pieces.append(" ".join(told))
@@ -591,14 +636,18 @@ def _name(parts: list[_Part], k: int) -> str:
     return part.entry(np.argwhere(part.where == k)[0].tolist())
 
 
+def _times(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n != 1 else ''}"
+
+
 def _told(method: str, path: Array) -> str:
     """What happened to all penalised weights along a path."""
     signs = np.sign(path)
     flips, zeros = int(np.sum(signs[1:] * signs[:-1] < 0)), int(np.sum(path[-1] == 0))
     return (
-        f"{method}, the {path.shape[1]} penalised parameters changed sign {flips} "
-        f"time{'s' if flips != 1 else ''} in {len(path) - 1} steps, and {zeros or 'none'} of them "
-        f"{'are' if zeros > 1 else 'is'} exactly 0 at the end."
+        f"{method}, the {_times(path.shape[1], 'penalised parameter')} changed sign "
+        f"{_times(flips, 'time')} in {_times(len(path) - 1, 'step')}, and {zeros or 'none'} of "
+        f"them {'are' if zeros > 1 else 'is'} exactly 0 at the end."
     )
 
 
@@ -606,8 +655,11 @@ def _as_data(piece: Piece) -> dict[str, Any]:
     if isinstance(piece, str):
         return {"text": piece.replace("`", "")}
     if isinstance(piece, Table):
-        rows = [[c if isinstance(c, str) else float(c) for c in row] for row in piece.rows]
-        return {"headers": piece.headers, "rows": rows}
+        rows = [
+            [cell.replace("`", "") if isinstance(cell, str) else float(cell) for cell in row]
+            for row in piece.rows
+        ]
+        return {"headers": [cell.replace("`", "") for cell in piece.headers], "rows": rows}
     numbers = [
         item if isinstance(item, str) else {"shape": item.shape, "shown": item.shown.tolist()}
         for item in piece.numbers

@@ -120,7 +120,7 @@ class Piece:
         """params ← prox(params), of the penalties that are not smooth, in place."""
         for place, R in self.penalised:
             if not R.smooth:
-                step = steps if isinstance(steps, float) else steps[place]
+                step = steps[place] if isinstance(steps, np.ndarray) and steps.ndim else steps
                 params[place] = R.prox(params[place], step)
 
 
@@ -381,8 +381,8 @@ class Objective:
     ) -> Array:
         """The distance of −∇L to ∂R, coordinate by coordinate, (n_params,).
 
-        It is 0 everywhere just at a stationary point: |∇L| = λ where w ≠ 0 and |∇L| ≤ λ where
-        w = 0 for L1, and ∇L = 0 for a parameter without a penalty.
+        It is 0 everywhere just at a stationary point: for L1, ∇L = −λ sign(w) where w ≠ 0 and
+        |∇L| ≤ λ where w = 0, and ∇L = 0 for a parameter without a penalty.
         """
         vector = self.net.check_params(params)
         data = self.check(X, y, sample_weight, in_file=True)
@@ -481,7 +481,7 @@ class Objective:
     def prox(self, params: Array, steps: float | Array) -> None:
         """params ← prox(params), of the penalties that are not smooth, in place."""
         for piece in self.pieces:
-            own = steps if isinstance(steps, float) else steps[piece.block]
+            own = steps[piece.block] if isinstance(steps, np.ndarray) and steps.ndim else steps
             piece.prox(params[piece.block], own)
 
     def residual_of(self, data_gradient: Array, params: Array) -> Array:

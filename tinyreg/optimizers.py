@@ -18,8 +18,9 @@ The analysed case is plain proximal gradient. Momentum with a prox on minibatche
 Adam's metric, are heuristics; their rest points are right, and tested.
 
 A learning rate may be a number or a schedule: a function of the number of steps done so far
-(0, 1, 2, …) that returns a number. Those below can be pickled, as a process pool wants; a lambda
-cannot. A setting out of its range is refused by a `TypeError` or `ValueError`.
+(0, 1, 2, …), and of nothing else, that returns a number; each piece of a long parameter vector
+asks it anew. Those below can be pickled, as a process pool wants; a lambda cannot. A setting out
+of its range is refused by a `TypeError` or `ValueError`.
 """
 
 from __future__ import annotations
