@@ -87,7 +87,7 @@ def main() -> None:
             for name in OPTIMIZERS
         ]
         show(
-            "parameters after 240 full batches, L2 by alpha",
+            "parameters after 240 batches of 24, L2 by alpha",
             [["", "MLPClassifier", "MLPRegressor, 3 outputs"], *rows],
         )
     if "torch" in installed:

@@ -69,6 +69,15 @@ def test_the_ten_pitfalls_are_shown_each_with_what_it_prints():
         assert re.search(r"```python\n.+?```\n\n```text\n.+?```", text, re.DOTALL), text[:40]
 
 
+def test_each_command_of_the_results_exists_and_has_a_table():
+    results = README.partition("\n## Results\n")[2].partition("\n## ")[0]
+    commands = re.split(r"^`python (benchmarks/\w+\.py)`", results, flags=re.MULTILINE)[1:]
+    assert len(commands) >= 8
+    for script, text in zip(commands[::2], commands[1::2], strict=True):
+        assert (Path(__file__).parent.parent / script).exists()
+        assert re.search(r"^\|.+\|\n\|[-|]+\|\n\|.+\|$", text, flags=re.MULTILINE), script
+
+
 @pytest.mark.slow
 def test_the_main_job_prints_what_the_readme_shows(capsys, tmp_path):
     command = marked("run: compare").split("tinyreg compare")[1].split()

@@ -151,6 +151,7 @@ def fit(
     ----------
     net : MLP
     X : (N, n_in) array
+        An `np.memmap` of any dtype may be larger than memory: batches are read from the file.
     y : array
         The targets, as the loss wants them.
     loss : Loss
