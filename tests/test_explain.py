@@ -586,3 +586,36 @@ def test_dots_are_explained_wherever_they_stand():
 
 def test_json_has_no_marks_of_formulas():
     assert "`" not in json.dumps(tr.explain(*hand_example()).to_dict())
+
+
+# What matplotlib's parser of TeX lacks, in words that it has.
+IN_ITS_WORDS = {
+    r"\tfrac12": r"\frac{1}{2}", r"\lvert": "|", r"\rvert": "|", r"\lVert": r"\|",
+    r"\rVert": r"\|", r"\top": "T", r"\qquad": r"\quad ", r"\cdots": r"\ldots",
+    r"\vdots": r"\ldots", r"\begin{pmatrix}": "(", r"\end{pmatrix}": ")", r"\\": ";", "&": " ",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"activation": "gelu", "loss": tr.SoftmaxCrossEntropy(), "penalty": tr.L2(0.1)},
+        {"activation": "silu", "loss": tr.SigmoidCrossEntropy(), "penalty": tr.GroupLasso(0.1, 1)},
+        {"activation": "leaky_relu", "penalty": tr.ElasticNet(0.1, 0.2)},
+        {"activation": "softplus", "penalty": tr.GroupLasso(0.1, axis=0) + tr.L1(0.1)},
+        {"activation": "tanh", "penalty": None},
+    ],
+)
+def test_the_formulas_are_tex_to_another_parser(settings):
+    mathtext = pytest.importorskip("matplotlib.mathtext", reason="needs the plot extra")
+    body = tr.explain(*hand_example(**settings)).latex().partition(r"\begin{document}")[2]
+    formulas = set(re.findall(r"(?<!\\)\$(.+?)(?<!\\)\$", body))
+    for aligned in re.findall(r"\\begin\{aligned\}\n(.+?)\n\\end\{aligned\}", body, re.DOTALL):
+        formulas |= set(aligned.split(" \\\\\n"))
+    assert len(formulas) > 60
+    parser = mathtext.MathTextParser("agg")
+    for formula in formulas:
+        for theirs, known in IN_ITS_WORDS.items():
+            formula = formula.replace(theirs, known)
+        parser.parse(f"${formula}$")
