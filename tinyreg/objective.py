@@ -25,7 +25,7 @@ from tinyreg.penalties import Penalty, check_penalty_type
 # Samples at once in a pass over all of them. Fewer make small matrix products, and the arrays of
 # more go back to the system after each pass, which then hands out zeroed pages anew: a 64-64-10
 # network takes twice as long with all digits at once.
-ROWS = 384
+ROWS = 256
 COMPLEX_STEP = 1e-30
 
 
