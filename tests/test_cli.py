@@ -314,7 +314,7 @@ def test_path_prints_tables_and_writes_files(tmp_path, capsys, workers):
     assert main(["path", *options]) == 0
     out, _ = capsys.readouterr()
     assert out.startswith("digits: 1150 training, 288 validation and 359 test samples\n")
-    assert "mean test score at a share of exact zeros of at least" in out
+    assert "mean test score at the smallest λ whose share of exact zeros is at least" in out
     content = json.loads((tmp_path / "path.json").read_text(encoding="utf-8"))
     assert len(content["points"]) == 8
     assert content["settings"]["lams"] == [1e-4, 1e-2]

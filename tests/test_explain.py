@@ -571,8 +571,16 @@ def test_a_penalty_of_the_biases_is_called_that():
     bias_only = tr.Objective(net, tr.SquaredError(), bias_penalty=tr.L2(0.1))
     both = tr.Objective(net, tr.SquaredError(), tr.L1(0.1), bias_penalty=tr.L2(0.1))
     X, y = [[1.0, 2.0]], [1.0]
-    assert "The penalty is of the biases, and λ" in tr.explain(bias_only, X, y).text()
-    assert "The penalty is of the weights and of the biases" in tr.explain(both, X, y).text()
+    assert "R is a function of the biases; its" in tr.explain(bias_only, X, y).text()
+    assert "R is a function of the weights and of the biases; its" in tr.explain(both, X, y).text()
+
+
+def test_a_prox_that_stops_nothing_says_what_would():
+    hint = "A larger λ or η, or more steps than 6, would show weights at rest."
+    shown = {lam: hand_example(penalty=tr.L1(lam)) for lam in (0.5, 1e-3)}
+    texts = {lam: " ".join(str(tr.explain(*case)).split()) for lam, case in shown.items()}
+    assert [hint in texts[lam] for lam in (0.5, 1e-3)] == [False, True]
+    assert hint not in " ".join(str(tr.explain(*hand_example(penalty=tr.L2(0.5)))).split())
 
 
 def test_dots_are_explained_wherever_they_stand():

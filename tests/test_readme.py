@@ -114,7 +114,9 @@ def test_the_path_prints_the_lines_that_the_readme_shows(capsys):
     printed, stated = capsys.readouterr().out.split("\n\n")[-1], marked("output: path")
     for text in (printed, stated):
         lines = text.strip().splitlines()
-        assert lines[0] == "mean test score at a share of exact zeros of at least"
+        assert (
+            lines[0] == "mean test score at the smallest λ whose share of exact zeros is at least"
+        )
         assert re.fullmatch(r"  subgradient  (\d\d %: never *){4}", lines[1])
         assert lines[2].startswith("  proximal     50 %: ")
 

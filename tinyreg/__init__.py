@@ -31,7 +31,7 @@ Is a gradient right?
     check_gradients      every parameter of an objective
     check_gradient       any function of an array, anyone's gradient
     check_backward       any layer, anyone's backward pass
-    check_penalty        a penalty's four faces against one another
+    check_penalty        its value, subgradient, prox and residual against one another
     Report               what the checks return
 
 Full-batch solvers

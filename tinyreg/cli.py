@@ -127,7 +127,8 @@ def _add_compare(commands: argparse._SubParsersAction[Parser]) -> None:
     _add_network_options(add)
     add("--lam", type=float, default=1e-3, help="λ (elasticnet: of both parts; default 1e-3)")
     names = ",".join(COMPARED)
-    add("--methods", default="none,subgradient,proximal", metavar="NAME,...", help=f"of {names}")
+    default = "none,subgradient,proximal"
+    add("--methods", default=default, metavar="NAME,...", help=f"of {names} (default {default})")
     _add_training_options(add)
     add("--epochs", type=int, default=60, help="default 60")
     add(
@@ -135,7 +136,7 @@ def _add_compare(commands: argparse._SubParsersAction[Parser]) -> None:
         type=int,
         default=200,
         metavar="STEPS",
-        help="also run the full-batch solvers for so many steps (default 200; 0 for not)",
+        help="also run the full-batch solvers for so many steps (default 200; 0 for none)",
     )
     _add_output_options(add, "comparison", " and the first seed's networks")
 
@@ -160,7 +161,8 @@ def _add_path(commands: argparse._SubParsersAction[Parser]) -> None:
         help="N values from LOW to HIGH, or a list with commas (default 1e-5:1e-1:17)",
     )
     names = ",".join(METHODS)
-    add("--methods", default="subgradient,proximal", metavar="NAME,...", help=f"of {names}")
+    default = "subgradient,proximal"
+    add("--methods", default=default, metavar="NAME,...", help=f"of {names} (default {default})")
     _add_training_options(add)
     add("--first-epochs", type=int, default=40, help="at the first λ (default 40)")
     add("--epochs", type=int, default=20, help="at each later λ (default 20)")
@@ -180,7 +182,7 @@ def _add_check(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     add("--sizes", metavar="N,...", help="units by layer (default 64,64,10)")
     _add_objective_options(add)
-    add("--loss", choices=LOSSES, default="softmax", help=f"{', '.join(LOSSES)} (default softmax)")
+    add("--loss", choices=LOSSES, default="softmax", help="default softmax")
     add("--lam", type=float, default=1e-3, help="λ (elasticnet: of both parts; default 1e-3)")
     add("--data", metavar="FILE", help="digits, FILE.csv or FILE.npz (default: digits if they fit)")
     add("--batch", type=int, default=32, help="samples to check on (default 32)")
@@ -201,9 +203,9 @@ def _add_explain(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     add("--sizes", metavar="N,...", help="units by layer, of a new network (64,64,10 with --data)")
     _add_objective_options(add)
-    names = ", ".join(LOSSES)
-    add("--loss", choices=LOSSES, help=f"{names} (default softmax; squared by hand)")
-    add("--lam", type=float, help="λ (elasticnet: of both parts; default 1e-3; 0.5 by hand)")
+    add("--loss", choices=LOSSES, help="default softmax; squared for the one worked by hand")
+    lam = "λ (elasticnet: of both parts; default 1e-3; 0.5 for the one worked by hand)"
+    add("--lam", type=float, help=lam)
     add("--seed", type=int, help="of a new network's weights (default 0)")
     add("--data", metavar="FILE", help="digits, FILE.csv or FILE.npz (default: digits if they fit)")
     add("--row", type=int, default=0, help="the sample, counted from 0 (default 0)")
@@ -254,7 +256,13 @@ def _add_data_options(add: Add) -> None:
 def _add_network_options(add: Add) -> None:
     add("--hidden", default="64", metavar="N,...", help="hidden units (default 64; 0 for none)")
     names = ", ".join(ACTIVATIONS)
-    add("--activation", choices=ACTIVATIONS, default="relu", metavar="NAME", help=names)
+    add(
+        "--activation",
+        choices=ACTIVATIONS,
+        default="relu",
+        metavar="NAME",
+        help=f"{names} (default relu)",
+    )
     add("--dtype", choices=("float64", "float32"), default="float64", help="default float64")
     add(
         "--penalty",

@@ -219,7 +219,7 @@ class Comparison:
             scores = [mean[m, "test_score"] for m in penalised]
             gap = max(scores) - min(scores)
             if self.settings["task"] == "classification":
-                sentence += f", and the test accuracies lie within {100 * gap:.1f} points"
+                sentence += f", and their test accuracies lie within {100 * gap:.1f} points"
             else:
                 sentence += f", and the test R² lie within {gap:.3f}"
         return sentence[0].upper() + sentence[1:] + "."

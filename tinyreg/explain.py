@@ -39,12 +39,12 @@ from tinyreg.writing import (
     to_text,
 )
 
-#: f(z) and f'(z), with a = f(z).
+#: f(z) and f'(z).
 ACTIVATION_FORMULAS = {
     "relu": ("max(z, 0)", "1 where z > 0, 0 elsewhere"),
     "leaky_relu": ("z where z > 0, 0.01 z elsewhere", "1 where z > 0, 0.01 elsewhere"),
-    "tanh": ("tanh z", "1 − a²"),
-    "sigmoid": ("1/(1 + exp(−z))", "a (1 − a)"),
+    "tanh": ("tanh z", "1 − tanh² z"),
+    "sigmoid": ("1/(1 + exp(−z))", "f(z) (1 − f(z))"),
     "softplus": ("log(1 + exp z)", "1/(1 + exp(−z))"),
     "gelu": ("z Φ(z)", "Φ(z) + z φ(z)"),
     "silu": ("z σ(z)", "σ(z) + z σ(z) (1 − σ(z))"),
@@ -273,7 +273,7 @@ def _network(objective: Objective, this: _Pass) -> list[Piece]:
         "The objective is `F = L + R`, the mean loss of the samples plus the penalty. It is a "
         f"function of the {net.n_params} parameters `θ`:",
         Table(
-            ["", "shape", "in"],
+            ["", "shape", "used in"],
             [
                 [
                     f"`{part.name}`",
@@ -352,7 +352,8 @@ def _backward(this: _Pass) -> list[Piece]:
     pieces: list[Piece] = [
         "The chain rule, from the last layer to the first; `dz` is short for `∂L/∂z`. Beside each "
         "gradient stands the central difference `(L(θ + h) − L(θ − h))/2h` for that parameter "
-        "alone, `h = 10⁻⁵ max(1, |θ|)`. It takes two forward passes, and knows no chain rule."
+        "alone, `h = 10⁻⁵ max(1, |θ|)`. It takes two forward passes, and knows no chain rule. The "
+        "gap between the two is rounding."
     ]
     if len(net.weights) > 1:
         pieces.append(f"The slope of f is `f'(z) = {ACTIVATION_FORMULAS[net.activation][1]}`.")
@@ -462,7 +463,7 @@ def _penalty(this: _Pass, lr: float) -> list[Piece]:
     values = [p.penalty.value(params[p.where]) for p in parts if p.penalty is not None]
     summed = [item for value in values for item in ("+", value)][1:]
     pieces: list[Piece] = [
-        f"The penalty is of the {_what(parts)}, and λ stands in it and nowhere else.",
+        f"R is a function of the {_what(parts)}; its strength stands in R and nowhere else.",
         equation(f"R = {' + '.join(f'R({p.name})' for p in parts)}", *summed, "=", R),
         equation("F = L + R", L, "+", R, "=", L + R),
     ]
@@ -510,6 +511,9 @@ def _of_one_penalty(this: _Pass, parts: list[_Part], lr: float) -> list[Piece]:
         rest = " + l1 Σ|w| + l2 Σw²" if R.l1 or R.l2 else ""
         groups = f" `R(W) = λ Σ_g √|g| ‖w_g‖{rest}`, and a group g is a "
         groups += "row of W." if R.axis == 1 else "column of W."
+    aside = " Here clip(u, a, b) is u, limited to [a, b]." if "clip" in prox else ""
+    if R.smooth:
+        aside += " (Training needs no prox of a penalty that is smooth, and goes by its slope.)"
     of = sum(part.where.size for part in parts)
     names = ", ".join(part.name for part in parts)
     return [
@@ -518,8 +522,9 @@ def _of_one_penalty(this: _Pass, parts: list[_Part], lr: float) -> list[Piece]:
         slopes,
         *_left_out(slopes, of),
         *_at_corner(slopes),
-        f"The prox with step η = {number(lr)}: first a step on L alone, `u = w − η ∂L/∂w`, "
-        f"then `prox(u) = {prox}`.",
+        "The prox trades a small R against staying near u: `prox(u)` is the v with the least "
+        f"`R(v) + ‖v − u‖²/2η`. With η = {number(lr)}, first a step on L alone, "
+        f"`u = w − η ∂L/∂w`, then `prox(u) = {prox}`." + aside,
         proxes,
         *_left_out(proxes, of),
     ]
@@ -567,18 +572,19 @@ def _walk(this: _Pass, lr: float, steps: int) -> list[Piece]:
         penalised[where] = True
     chosen = _most_telling(by_prox, np.flatnonzero(penalised))
     names = [_name(this.parts, k) for k in chosen]
+    samples = "this sample" if len(this.X) == 1 else "these samples"
     mixed = not smooth and any(R.smooth for _, R in this.F.penalised)
     rule = "`w ← w − η (∂L/∂w + s)`, where s is the penalty's slope at w"
     if smooth:
         pieces: list[Piece] = [
-            f"SGD with η = {number(lr)} on these samples: {rule}. The penalty has a slope "
+            f"SGD with η = {number(lr)} on {samples}: {rule}. The penalty has a slope "
             'everywhere, so that method="proximal" goes by it too, and takes the same steps.'
         ]
         headers = [f"`{name}`" for name in names]
         columns = list(by_subgradient[:, chosen].T)
     else:
         pieces = [
-            f"SGD with η = {number(lr)} on these samples, twice from the same weights. By "
+            f"SGD with η = {number(lr)} on {samples}, twice from the same weights. By "
             f"subgradient: {rule}. By prox: `w ← prox(w − η ∂L/∂w)`."
             + (" Smooth penalties go by their slope there too." if mixed else "")
         ]
@@ -601,6 +607,8 @@ def _walk(this: _Pass, lr: float, steps: int) -> list[Piece]:
                     f"changed sign {_times(flips, 'time')}, and is "
                     f"{number(by_subgradient[-1, k])} at the end."
                 )
+        if not (by_prox[-1, penalised] == 0).any():
+            told.append(f"A larger λ or η, or more steps than {steps}, would show weights at rest.")
     pieces.append(" ".join(told))
     return pieces
 

@@ -48,7 +48,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
-from scipy.special import ndtr
+from scipy import special
 
 from tinyreg.errors import Array
 
@@ -255,7 +255,7 @@ def gelu_forward(z: Array, out: Array | None = None) -> Array:
     The exact form of Hendrycks and Gimpel (Gaussian Error Linear Units, 2016, section 2), not
     its tanh approximation.
     """
-    return np.multiply(z, ndtr(z), out=out)
+    return np.multiply(z, special.ndtr(z), out=out)
 
 
 def gelu_backward(da: Array, z: Array, a: Array | None = None, out: Array | None = None) -> Array:
@@ -268,7 +268,7 @@ def gelu_backward(da: Array, z: Array, a: Array | None = None, out: Array | None
     (array([-0.0455,  0.    ,  1.9545]), array([-0.0852,  0.5   ,  1.0852]))
     """
     density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi).astype(z.real.dtype)
-    return np.multiply(da, ndtr(z) + z * density, out=out)
+    return np.multiply(da, special.ndtr(z) + z * density, out=out)
 
 
 def silu_forward(z: Array, out: Array | None = None) -> Array:

@@ -10,9 +10,10 @@ leaves the pull λ scaled by √v̂ + ε, and nearly all of the penalty is gone.
 
 **A prox and momentum.** prox_t(y) = y − t s with s = (y − prox_t(y))/t, and s ∈ ∂R(prox_t(y)): a
 prox is a step along a subgradient at the point of arrival. The momentum buffer collects gradients
-of the objective, so s belongs into it, beside ∇L: then v = w_new − w_old, the step really taken
-(iPiano; Ochs, Chen, Brox and Pock, SIAM J. Imaging Sci. 7, 2014). Left out, momentum multiplies
-∇L by 1/(1 − μ) and the threshold by 1, and the result is stationary for (1 − μ)λ.
+of the objective, so s belongs in it, beside ∇L: then −η u = w_new − w_old, the step really taken
+(at a constant η; iPiano: Ochs, Chen, Brox and Pock, SIAM J. Imaging Sci. 7, 2014). If s is left
+out, momentum multiplies ∇L by 1/(1 − μ) and the threshold by 1, and the result is stationary for
+(1 − μ)λ.
 
 The analysed case is plain proximal gradient. Momentum with a prox on minibatches, and a prox in
 Adam's metric, are heuristics; their rest points are right, and tested.

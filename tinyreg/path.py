@@ -358,7 +358,7 @@ class LambdaPath:
 
     def _cost_of_zeros(self) -> str:
         kind = "test" if self.settings["n_test"] else "validation"
-        lines = [f"mean {kind} score at a share of exact zeros of at least"]
+        lines = [f"mean {kind} score at the smallest λ whose share of exact zeros is at least"]
         for method in self.settings["methods"]:
             cells = []
             for share in SHARES_SHOWN:

@@ -9,7 +9,7 @@ penalty         R(w)                  subgradient            prox_{tR}(w)
 `GroupLasso`    λ Σ_g √|g| ‖w_g‖₂     λ √|g| w_g/‖w_g‖       w_g (1 − tλ√|g|/‖w_g‖), or 0 if < 0
 ==============  ====================  =====================  ====================================
 
-Three ways of looking at one convex function R, number by number (the last by rows or columns):
+Three ways of looking at one convex function R, number by number (`GroupLasso`: by groups):
 
 - the subgradient: any slope s with R(v) ≥ R(w) + s·(v − w) for all v. Where R is smooth it is the
   gradient; at the kink of |w| every slope in λ[−1, 1] is one, and `subgradient` returns 0. The
