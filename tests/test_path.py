@@ -188,7 +188,7 @@ def test_no_hidden_layer_no_test_data_and_real_targets():
     assert result.points[0].objective == pytest.approx(best, rel=1e-6)
     assert result.points[0].test_score is None
     assert result.points[0].active_units == 0
-    assert "validation score at a share" in str(result)
+    assert "validation score at the smallest λ whose share" in str(result)
 
 
 def test_a_walk_that_diverges_keeps_what_came_before():
