@@ -22,7 +22,7 @@ Array: TypeAlias = NDArray[Any]
 
 T = TypeVar("T")
 
-ROWS_AT_ONCE = 4096  # finiteness is tested in pieces, so that a memory-mapped X stays on disk
+ROWS_AT_ONCE = 1024  # finiteness is tested in pieces, so that a memory-mapped X stays on disk
 
 
 class DivergenceError(ArithmeticError):
@@ -152,13 +152,10 @@ def check_array(name: str, value: ArrayLike, dtype: DTypeLike, in_file: bool = F
     if array.size == 0:
         raise ValueError(f"{name} must not be empty, got {describe(array)}")
     file = file_of(array)
-    with np.errstate(over="ignore"):  # a cast that overflows is caught as an infinity below
-        if file is None or not in_file:
-            array = array.astype(dtype, copy=False)
+    if file is None or not in_file:
+        array = _cast(array, dtype)
     for start in range(0, len(array) if array.ndim else 1, ROWS_AT_ONCE):
-        with np.errstate(over="ignore"):
-            part = array[start : start + ROWS_AT_ONCE] if array.ndim else array
-            part = part.astype(dtype, copy=False)
+        part = _cast(array[start : start + ROWS_AT_ONCE] if array.ndim else array, dtype)
         finite = np.isfinite(part)
         let_go(file)
         if not finite.all():
@@ -169,6 +166,11 @@ def check_array(name: str, value: ArrayLike, dtype: DTypeLike, in_file: bool = F
             index = ", ".join(map(str, where))
             raise ValueError(f"{name} must be finite in {part.dtype}, got {came} at [{index}]")
     return array
+
+
+def _cast(array: Array, dtype: DTypeLike) -> Array:
+    with np.errstate(over="ignore"):  # what is too large becomes an infinity, and is caught as one
+        return array.astype(dtype, copy=False)
 
 
 def check_features(

@@ -495,25 +495,27 @@ class Objective:
 
 
 def _pieces(penalised: list[tuple[slice, Penalty]], n_params: int) -> list[Piece]:
-    """Neighbours together, as long as they are no more than SIZE numbers."""
-    pieces: list[Piece] = []
-
-    def append(block: slice, *penalties: Penalty) -> None:
-        if not pieces or block.stop - pieces[-1].block.start > SIZE:
-            pieces.append(Piece(block, []))
-        start, own = pieces[-1].block.start, pieces[-1].penalised
-        own += [(slice(block.start - start, block.stop - start), R) for R in penalties]
-        pieces[-1] = Piece(slice(start, block.stop), own)
-
-    done = 0
-    for block, R in penalised:
-        for free in blocks(done, block.start):
-            append(free)
-        append(block, R)
-        done = block.stop
-    for free in blocks(done, n_params):
-        append(free)
-    return pieces
+    """All blocks, those without a penalty too: neighbours together up to SIZE numbers."""
+    starts, stops = [block.start for block, _ in penalised], [block.stop for block, _ in penalised]
+    between = zip([0, *stops], [*starts, n_params], strict=True)
+    free = [block for start, stop in between for block in blocks(start, stop)]
+    spans: list[slice] = []
+    for block in sorted([*free, *(block for block, _ in penalised)], key=lambda block: block.start):
+        if spans and block.stop - spans[-1].start <= SIZE:
+            spans[-1] = slice(spans[-1].start, block.stop)
+        else:
+            spans.append(block)
+    return [
+        Piece(
+            span,
+            [
+                (slice(block.start - span.start, block.stop - span.start), R)
+                for block, R in penalised
+                if span.start <= block.start < span.stop
+            ],
+        )
+        for span in spans
+    ]
 
 
 def _check_penalty(name: str, penalty: object) -> None:
