@@ -13,20 +13,16 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import sys
-from pathlib import Path
 
-from machine import machine_line, thread_settings
+from benchmarks.machine import machine_line, thread_settings
 
 os.environ |= thread_settings(default=1)
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-import frameworks
-from frameworks import CASES, OPTIMIZERS, Case, largest_difference
-
-from tinyreg.layers import ACTIVATIONS
-from tinyreg.tables import text_table
+from tests.support import frameworks
+from tests.support.frameworks import CASES, OPTIMIZERS, Case, largest_difference
+from tinyreg.core.layers import ACTIVATIONS
+from tinyreg.render.table import text_table
 
 
 def show(title: str, rows: list[list[str]]) -> None:

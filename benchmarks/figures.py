@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tinyreg.cli import main
+from tinyreg.cli.main import main
 
 COLOURS = 64
 

@@ -14,27 +14,22 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import sys
 import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
-from machine import machine_line, thread_settings
+from benchmarks.machine import machine_line, thread_settings
 
 os.environ |= thread_settings(default=1)
 
 import numpy as np
 import scipy.optimize
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-
-from nets import random_case, trained_case
-from planted import BUGS
-
 import tinyreg as tr
-from tinyreg.tables import text_table
+from tests.support.nets import random_case, trained_case
+from tests.support.planted import BUGS
+from tinyreg.render.table import text_table
 
 Check = Callable[[Callable, Callable, np.ndarray], bool]
 

@@ -16,16 +16,16 @@ import argparse
 import os
 import time
 
-from machine import machine_line, thread_settings
+from benchmarks.machine import machine_line, thread_settings
 
 os.environ |= thread_settings(default=1)
 
 import numpy as np
 
 import tinyreg as tr
-from tinyreg.convergence import largest_curvature
-from tinyreg.datasets import sparse_teacher
-from tinyreg.tables import text_table
+from tinyreg.datasets.tables import sparse_teacher
+from tinyreg.render.table import text_table
+from tinyreg.study.convergence import largest_curvature
 
 INPUTS, RELEVANT = 30, 5
 FIRST_SEED = 100  # λ was chosen on others

@@ -24,14 +24,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import machine_line, thread_settings
+from benchmarks.machine import machine_line, thread_settings
 
 os.environ |= thread_settings(default=2)
 
 import numpy as np
 
 import tinyreg as tr
-from tinyreg.tables import text_table
+from tinyreg.render.table import text_table
 
 SIZES, BATCH, LAM = (784, 64, 10), 32, 1e-4
 AIM = 1.3

@@ -17,16 +17,27 @@ import math
 import os
 import time
 
-from machine import machine_line, thread_settings
+from benchmarks.machine import machine_line, thread_settings
 
 os.environ |= thread_settings(default=2)
 
 import numpy as np
-from training_step import ADAM_RATE, EPS, LAM, LARGE, MIDDLE, SMALL, WIDE, Floor, Tinyreg, data
 
 import tinyreg as tr
-from tinyreg.network import backward_pass, forward_pass
-from tinyreg.tables import text_table
+from benchmarks.training_step import (
+    ADAM_RATE,
+    EPS,
+    LAM,
+    LARGE,
+    MIDDLE,
+    SMALL,
+    WIDE,
+    Floor,
+    Tinyreg,
+    data,
+)
+from tinyreg.core.network import backward_pass, forward_pass
+from tinyreg.render.table import text_table
 
 # From 10³ to 10⁷ parameters.
 NETS = [

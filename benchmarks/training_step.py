@@ -24,24 +24,19 @@ import importlib.util
 import json
 import os
 import statistics
-import sys
 import time
 import warnings
-from pathlib import Path
 
-from machine import machine_line, thread_settings
+from benchmarks.machine import machine_line, thread_settings
 
 os.environ |= thread_settings(default=2)
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-
-from frameworks import keras_dense64
-
 import tinyreg as tr
-from tinyreg.tables import text_table
-from tinyreg.training import Workspace, start_states, step
+from tests.support.frameworks import keras_dense64
+from tinyreg.core.training import Workspace, start_states, step
+from tinyreg.render.table import text_table
 
 # Keras reads it when it is imported, which is later.
 os.environ["KERAS_BACKEND"] = "jax" if importlib.util.find_spec("jax") else "torch"

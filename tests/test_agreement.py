@@ -1,13 +1,22 @@
 """tinyreg agrees with PyTorch, Keras and scikit-learn: the same gradients, the same training, and
 what each calls the penalty. The README's table of conventions names these tests."""
 
-import frameworks
 import numpy as np
 import pytest
-from frameworks import ADAM_RATE, BATCH, CASES, LAM, NO_EPS, OPTIMIZERS, STEPS, largest_difference
 
 import tinyreg as tr
-from tinyreg.layers import ACTIVATIONS
+from tests.support import frameworks
+from tests.support.frameworks import (
+    ADAM_RATE,
+    BATCH,
+    CASES,
+    LAM,
+    NO_EPS,
+    OPTIMIZERS,
+    STEPS,
+    largest_difference,
+)
+from tinyreg.core.layers import ACTIVATIONS
 
 # One part in 2²³ of the largest parameter for each step. That much may add up: the decoupled steps
 # of AdamW, here a few millionths of a weight, are rounded the same way 200 times (a fifth of the

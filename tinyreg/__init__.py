@@ -67,21 +67,21 @@ Examples
 (True, True)
 """
 
-from tinyreg.comparison import Comparison, compare
-from tinyreg.datasets import load_digits, load_table
-from tinyreg.duality import lambda_max
+from tinyreg.checks.objective import check_backward, check_gradient, check_gradients, check_penalty
+from tinyreg.checks.report import Report
+from tinyreg.core.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from tinyreg.core.network import MLP
+from tinyreg.core.objective import Objective
+from tinyreg.core.optimizers import SGD, Adam
+from tinyreg.core.penalties import L1, L2, ElasticNet, GroupLasso
+from tinyreg.core.training import History, fit
+from tinyreg.datasets.tables import load_digits, load_table
 from tinyreg.errors import DivergenceError, GradientCheckError
-from tinyreg.explain import Explanation, explain
-from tinyreg.gradcheck import check_backward, check_gradient, check_gradients, check_penalty
-from tinyreg.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
-from tinyreg.network import MLP
-from tinyreg.objective import Objective
-from tinyreg.optimizers import SGD, Adam
-from tinyreg.path import LambdaPath, path
-from tinyreg.penalties import L1, L2, ElasticNet, GroupLasso
-from tinyreg.solvers import minimize
-from tinyreg.training import History, fit
-from tinyreg.verdicts import Report
+from tinyreg.explain.explanation import Explanation, explain
+from tinyreg.solvers.duality import lambda_max
+from tinyreg.solvers.minimize import minimize
+from tinyreg.study.comparison import Comparison, compare
+from tinyreg.study.path import LambdaPath, path
 
 __version__ = "0.1.0"
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from tinyreg.cli import main
+from tinyreg.cli.main import main
 
 sys.exit(main())

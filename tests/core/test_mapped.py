@@ -1,0 +1,235 @@
+"""Data that stays in a file trains just as data in memory does, whatever the view or the dtype."""
+
+import mmap
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tinyreg as tr
+from tinyreg.core.mapped import Rows, file_of
+
+SOFTMAX = tr.SoftmaxCrossEntropy()
+
+
+@pytest.fixture
+def table():
+    return np.random.default_rng(0).normal(size=(60, 12)).astype(np.float32)
+
+
+def mapped(folder, array, offset=0, mode="r"):
+    path = folder / "X.dat"
+    path.write_bytes(b"\0" * offset + array.tobytes())
+    return np.memmap(path, array.dtype, mode, offset, array.shape)
+
+
+VIEWS = {
+    "all": lambda X: X,
+    "some rows": lambda X: X[7:50],
+    "every third row": lambda X: X[::3],
+    "from the last row to the first": lambda X: X[::-1],
+    "one row": lambda X: X[4:5],
+    "some columns": lambda X: X[:, 2:9],
+    "every second column": lambda X: X[:, ::2],
+    "columns in reverse": lambda X: X[:, ::-1],
+    "as an array": np.asarray,
+    "transposed": lambda X: X.T,
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+@pytest.mark.parametrize("offset", [0, 24, 5000])
+@pytest.mark.parametrize("view", VIEWS)
+def test_rows_of_a_file_are_those_of_the_array(tmp_path, table, view, offset, dtype):
+    X = VIEWS[view](mapped(tmp_path, (100 * table).astype(dtype), offset))
+    wanted = VIEWS[view]((100 * table).astype(dtype))
+    order = np.random.default_rng(1).permutation(len(wanted))[:20]
+    out = np.empty((len(order), wanted.shape[1]))
+    Rows(X, len(order)).take(order, out)
+    np.testing.assert_array_equal(out, wanted[order])
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_training_from_a_file_gives_the_same_bits(tmp_path, table, dtype, mode):
+    y = np.random.default_rng(2).integers(0, 3, len(table))
+    nets, histories = [], []
+    for X in (table, mapped(tmp_path, table, mode=mode)):
+        net = tr.MLP((12, 5, 3), dtype=dtype)
+        settings = {"loss": SOFTMAX, "epochs": 3, "batch_size": 7}
+        histories.append(tr.fit(net, X, y, validation_data=(X, y), **settings))
+        nets.append(net)
+    np.testing.assert_array_equal(nets[0].params, nets[1].params)
+    assert histories[0] == histories[1]
+
+
+def test_changes_to_a_copy_on_write_array_are_kept(tmp_path, table):
+    X = mapped(tmp_path, table, mode="c")
+    X[:] = 1.0
+    net = tr.MLP((12, 3), seed=1)
+    before = net.forward(np.ones((60, 12)))
+    objective = tr.Objective(net, SOFTMAX)
+    y = np.zeros(60, int)
+    assert objective.value(X, y) == SOFTMAX.value(before, y)
+    tr.fit(net, X, y, loss=SOFTMAX, epochs=1)
+    assert np.all(X == 1)
+
+
+def test_changes_that_were_not_flushed_are_seen(tmp_path, table):
+    X = mapped(tmp_path, table, mode="r+")
+    X[:] = 2.0
+    out = np.empty((3, 12))
+    Rows(X, 3).take(np.array([0, 30, 59]), out)
+    assert np.all(out == 2)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("offset", [0, 24, 5000])
+def test_rows_are_read_past_the_mapping_unless_they_interleave(
+    tmp_path, table, monkeypatch, view, offset
+):
+    X = VIEWS[view](mapped(tmp_path, table, offset))
+    calls = []
+    monkeypatch.setattr(os, "preadv", lambda *a, do=os.preadv: calls.append("read") or do(*a))
+    monkeypatch.setattr("tinyreg.core.mapped.let_go", lambda file: calls.append("let go"))
+    rows = np.zeros(2, int)
+    Rows(X, 2).take(rows, np.empty((2, X.shape[1])))
+    assert calls == (["let go"] if view == "transposed" else ["read", "read"])
+
+
+@pytest.mark.parametrize("ends_alike", [False, True])
+def test_a_file_that_was_replaced_is_read_by_its_mapping(tmp_path, table, ends_alike):
+    X = mapped(tmp_path, table)
+    other = table + 1
+    if ends_alike:
+        other[0], other[-1] = table[0], table[-1]
+    (tmp_path / "other").write_bytes(other.tobytes())
+    os.replace(tmp_path / "other", tmp_path / "X.dat")
+    out = np.empty((60, 12), np.float32)
+    Rows(X, 60).take(np.arange(60), out)
+    np.testing.assert_array_equal(out, table)
+
+
+@pytest.mark.parametrize("folder_in_its_place", [False, True])
+def test_a_file_that_was_deleted_is_read_by_its_mapping(tmp_path, table, folder_in_its_place):
+    X = mapped(tmp_path, table)
+    (tmp_path / "X.dat").unlink()
+    if folder_in_its_place:
+        (tmp_path / "X.dat").mkdir()
+    out = np.empty((60, 12))
+    Rows(X, 60).take(np.arange(60), out)
+    np.testing.assert_array_equal(out, table)
+
+
+def test_a_file_that_became_shorter_is_an_error(tmp_path, table):
+    rows = Rows(mapped(tmp_path, table), 2)
+    os.truncate(tmp_path / "X.dat", 100)
+    with pytest.raises(OSError, match=r"X\.dat has become shorter"):
+        rows.take(np.array([0, 59]), np.empty((2, 12)))
+
+
+def private_mapping(folder, table):
+    (folder / "X.dat").write_bytes(table.tobytes())
+    with open(folder / "X.dat", "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        private_mapping,
+        lambda folder, table: mmap.mmap(-1, table.nbytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS),
+        lambda folder, table: mmap.mmap(-1, table.nbytes),
+    ],
+    ids=["of a file", "private", "shared"],
+)
+def test_numbers_that_are_in_no_file_are_kept(tmp_path, table, make):
+    X = np.ndarray(table.shape, table.dtype, buffer=make(tmp_path, table))
+    X[:] = 2 * table
+    y = np.zeros(60, int)
+    nets = [tr.MLP((12, 3), dtype=dtype) for dtype in ("float32", "float64")]
+    for net in nets:
+        tr.Objective(net, SOFTMAX).value(X, y)
+        tr.fit(net, X, y, loss=SOFTMAX, epochs=2)
+        alone = tr.MLP((12, 3), dtype=net.dtype)
+        tr.fit(alone, 2 * table, y, loss=SOFTMAX, epochs=2)
+        np.testing.assert_array_equal(net.params, alone.params)
+    np.testing.assert_array_equal(X, 2 * table)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("view", ["X", "X[:, ::2]"])
+def test_training_holds_no_more_of_a_file_than_some_batches(tmp_path, view, dtype):
+    # In a process of its own: the most memory that a process had never falls again.
+    code = f"""
+import resource
+import numpy as np
+import tinyreg as tr
+X = np.memmap({str(tmp_path / "X.dat")!r}, np.float32, "w+", shape=(40_000, 500))
+X[:] = np.linspace(-1, 1, 500, dtype=np.float32)
+X.flush()
+del X
+X = np.memmap({str(tmp_path / "X.dat")!r}, np.float32, "r", shape=(40_000, 500))
+X = {view}
+y = np.arange(40_000) % 2
+fit = lambda n: tr.fit(
+    tr.MLP((X.shape[1], 2), dtype={dtype!r}), X[:n], y[:n], loss=tr.SoftmaxCrossEntropy(),
+    epochs=1, batch_size=256, validation_data=(X[:n], y[:n]),
+)
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the highest mark begins anew
+most = lambda: int([s for s in open("/proc/self/status") if s.startswith("VmHWM")][0].split()[1])
+fit(300)
+before = most()
+fit(40_000)
+print((most() - before) / 1024)
+"""
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        pytest.importorskip("no_proc", reason="needs Linux's /proc")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 20  # MiB, of a file of 76
+
+
+@pytest.mark.parametrize("net_dtype", ["float32", "float64"])
+@pytest.mark.parametrize("file_dtype", ["float32", "float64", "uint8"])
+def test_an_objective_of_a_file_is_that_of_the_array(tmp_path, table, net_dtype, file_dtype):
+    array = np.abs(50 * table).astype(file_dtype)
+    X, y = mapped(tmp_path, array), np.random.default_rng(3).integers(0, 3, 60)
+    objective = tr.Objective(tr.MLP((12, 4, 3), "tanh", dtype=net_dtype), SOFTMAX, tr.L2(0.1))
+    assert objective.value(X, y) == objective.value(array, y)
+    gradient = objective.gradient(X, y)
+    assert gradient.dtype == net_dtype
+    np.testing.assert_array_equal(gradient, objective.gradient(array, y))
+    np.testing.assert_array_equal(objective.net.forward(X), objective.net.forward(array))
+    np.testing.assert_array_equal(
+        objective.example_gradients(X, y), objective.example_gradients(array, y)
+    )
+    assert tr.check_gradients(objective, X, y).ok == tr.check_gradients(objective, array, y).ok
+    assert tr.minimize(objective, X, y, max_iter=3).fun == pytest.approx(
+        tr.minimize(tr.Objective(tr.MLP((12, 4, 3), "tanh", dtype=net_dtype), SOFTMAX,
+                                 tr.L2(0.1)), array, y, max_iter=3).fun
+    )  # fmt: skip
+
+
+def test_a_number_that_is_not_finite_is_found_in_a_file(tmp_path, table):
+    array = table.astype(np.float64)
+    array[41, 3] = 1e300  # finite in float64, and too large for float32
+    X, y = mapped(tmp_path, array), np.zeros(60, int)
+    net = tr.MLP((12, 3), dtype="float32")
+    with pytest.raises(ValueError, match=r"X must be finite in float32, got inf at \[41, 3\]"):
+        tr.fit(net, X, y, loss=SOFTMAX)
+
+
+def test_only_a_mapped_array_has_a_file(tmp_path, table):
+    assert file_of(table) is None
+    assert file_of(table[3:]) is None
+    X = mapped(tmp_path, table)
+    whole, part = file_of(X), file_of(np.asarray(X)[3:, 1:])
+    assert whole.mapping is part.mapping
+    assert (whole.start, part.start) == (0, 3 * 48 + 4)
+    assert file_of(X * 2) is None
+    np.save(tmp_path / "X.npy", table)
+    assert file_of(np.load(tmp_path / "X.npy", mmap_mode="r")) is not None

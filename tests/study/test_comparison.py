@@ -1,0 +1,334 @@
+"""The comparison: what it measures, from which start, what it prints, writes and draws."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import tinyreg as tr
+from tinyreg.datasets.tables import train_test_split
+from tinyreg.sparsity.measures import active_inputs, active_units, dead_share
+from tinyreg.study.convergence import converge
+
+METHODS = ("none", "subgradient", "proximal", "decoupled", "naive")
+MEASURES = [
+    "objective",
+    "data_loss",
+    "penalty",
+    "train_score",
+    "test_score",
+    "exact_zeros",
+    "near_zeros",
+    "dead_inputs",
+    "dead_hidden",
+    "stationarity",
+    "seconds",
+    "n_params",
+    "n_bytes",
+    "compact_params",
+    "compact_bytes",
+    "forward_seconds",
+    "compact_seconds",
+]
+SHARES = ["exact_zeros", "near_zeros", "dead_inputs", "dead_hidden"]
+
+
+def digits(n=200):
+    X, y = tr.load_digits()
+    return train_test_split(X[:n], y[:n])
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    return tr.compare(
+        *digits(), penalty=tr.L1(3e-3), hidden=(16,), epochs=15, seeds=(0, 1), methods=METHODS
+    )
+
+
+def test_there_is_a_run_for_each_method_and_seed(comparison):
+    assert [(run.method, run.seed) for run in comparison.runs] == [
+        (method, seed) for seed in (0, 1) for method in METHODS
+    ]
+
+
+def test_each_method_trains_from_the_same_start_on_the_same_batches(comparison):
+    X, y, _, _ = digits()
+    for method, settings in {
+        "none": {},
+        "subgradient": {"penalty": tr.L1(3e-3), "method": "subgradient"},
+        "proximal": {"penalty": tr.L1(3e-3), "method": "proximal"},
+    }.items():
+        net = tr.MLP((64, 16, 10), seed=0)
+        tr.fit(net, X, y, loss=tr.SoftmaxCrossEntropy(), epochs=15, seed=0, **settings)
+        np.testing.assert_array_equal(comparison.networks[method].params, net.params)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_measure_is_what_its_name_says(comparison, method):
+    X, y, X_test, y_test = digits()
+    net = comparison.networks[method]
+    run = next(run for run in comparison.runs if run.method == method and run.seed == 0)
+    w = np.concatenate([W.ravel() for W in net.weights])
+    data = -np.log(np.exp(z := net.forward(X)) / np.exp(z).sum(1, keepdims=True))
+    assert run.data_loss == pytest.approx(data[np.arange(len(y)), y].mean(), rel=1e-10)
+    assert run.penalty == pytest.approx(3e-3 * np.abs(w).sum(), rel=1e-12)
+    assert run.objective == run.data_loss + run.penalty
+    assert run.train_score == np.mean(net.forward(X).argmax(1) == y)
+    assert run.test_score == np.mean(net.forward(X_test).argmax(1) == y_test)
+    assert run.exact_zeros == np.count_nonzero(w == 0) / len(w)
+    assert run.near_zeros == np.count_nonzero(np.abs(w) < 1e-3) / len(w)
+    objective = tr.Objective(net, tr.SoftmaxCrossEntropy(), tr.L1(3e-3))
+    assert run.stationarity == pytest.approx(objective.stationarity(X, y), rel=1e-10)
+    assert run.seconds > 0
+    assert (run.n_params, run.n_bytes) == (64 * 16 + 16 * 10 + 26, 8 * 1210)
+    small, _ = net.compact()
+    assert (run.compact_params, run.compact_bytes) == (small.n_params, small.params.nbytes)
+    assert run.speed_up == run.forward_seconds / run.compact_seconds > 0
+    assert run.history.total[-1] == run.objective
+    assert [len(values) for values in vars(run.history).values()] == [15] * 6
+
+
+def test_the_prox_makes_zeros_and_the_others_do_not(comparison):
+    assert comparison.of("proximal", "exact_zeros").min() > 0.3
+    for method in ("none", "subgradient", "decoupled"):
+        assert comparison.of(method, "exact_zeros").max() == 0
+    assert comparison.of("naive", "exact_zeros").max() < 0.02
+
+
+def test_what_the_zeros_buy_is_reported(comparison):
+    assert comparison.of("none", "compact_params").tolist() == [1210, 1210]
+    proximal = comparison.of("proximal", "compact_params")
+    assert proximal.max() < 1210
+    lines = str(comparison).splitlines()
+    line = next(line for line in lines if line.startswith("parameters after compact()"))
+    assert f"{proximal.mean():.0f} ± {proximal.std(ddof=1):.0f}" in line
+    assert any(line.startswith("speed-up of forward()") for line in lines)
+
+
+def test_every_method_takes_a_penalty_of_groups():
+    penalty = tr.GroupLasso(3e-3, axis=1)
+    result = tr.compare(
+        *digits(), penalty=penalty, hidden=(16,), epochs=15, seeds=(0,), methods=METHODS
+    )
+    net = result.networks["proximal"]
+    dead = ~net.weights[0].any(axis=1)
+    assert 0 < dead.sum() < 64
+    assert result.of("proximal", "dead_inputs") == dead.mean()
+    assert result.of("proximal", "compact_params") < 1210
+    for method in ("none", "subgradient", "decoupled"):
+        assert result.of(method, "exact_zeros") == 0
+    run = next(run for run in result.runs if run.method == "proximal")
+    W1, W2 = net.weights
+    groups = 4 * np.sqrt((W1**2).sum(1)).sum() + np.sqrt(10) * np.sqrt((W2**2).sum(1)).sum()
+    assert run.penalty == pytest.approx(3e-3 * groups, rel=1e-12)
+
+
+def test_dead_units_and_inputs_are_counted():
+    net = tr.MLP((4, 3, 2, 2))
+    net.params = np.ones(net.n_params)
+    assert not (~active_inputs(net)).any()
+    assert not (~active_units(net)).any()
+    net.weights[0][1] = 0  # an input
+    net.weights[0][:, 0] = 0  # a unit without incoming weights
+    net.weights[2][1] = 0  # a unit without outgoing weights
+    assert active_inputs(net).tolist() == [True, False, True, True]
+    assert active_units(net).tolist() == [False, True, True, True, False]
+    assert dead_share(active_units(net)) == 2 / 5
+    assert dead_share(active_units(tr.MLP((4, 2)))) == 0
+
+
+def test_the_json_is_as_documented(comparison, tmp_path):
+    comparison.to_json(tmp_path / "comparison.json")
+    content = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
+    assert list(content) == ["settings", "runs"]
+    assert content["settings"]["sizes"] == [64, 16, 10]
+    assert content["settings"]["methods"] == list(METHODS)
+    for run in content["runs"]:
+        assert list(run) == ["method", "seed", *MEASURES, "history"]
+        assert all(0 <= run[name] <= 1 for name in SHARES)
+        assert len(run["history"]["total"]) == 15
+    assert content["runs"][2]["objective"] == comparison.runs[2].objective
+
+
+def test_the_table_shows_mean_and_spread(comparison):
+    text = str(comparison)
+    lines = text.splitlines()
+    header = next(line for line in lines if line.split() == list(METHODS))
+    zeros = next(line for line in lines if line.startswith("weights exactly 0"))
+    values = 100 * comparison.of("proximal", "exact_zeros")
+    shown = f"{values.mean():.1f} ± {values.std(ddof=1):.1f} %"
+    end = header.index("proximal") + len("proximal")
+    assert zeros[:end].endswith(shown)
+    assert max(map(len, lines[:-1])) < 120
+
+
+def test_the_verdict_is_computed_from_the_runs(comparison):
+    verdict = comparison.verdict()
+    share = 100 * comparison.of("proximal", "exact_zeros").mean()
+    assert verdict.startswith(f"Proximal made {share:.1f} % of the weights exactly 0")
+    assert "subgradient none" in verdict or "subgradient made none" in verdict
+    objectives = {m: comparison.of(m, "objective").mean() for m in METHODS[1:]}
+    worst = max(objectives, key=objectives.get)
+    assert f"{objectives[worst]:.4g} ({worst})" in verdict
+    assert verdict.count(".\n") == 0
+    assert verdict.endswith(".")
+
+
+def test_the_verdict_of_a_smooth_penalty_claims_no_zeros():
+    result = tr.compare(*digits(), penalty=tr.L2(1e-3), hidden=(8,), epochs=2, seeds=(0,))
+    assert re.match("(Subgradient|Proximal) made none of the weights exactly 0", result.verdict())
+    assert "for all of them" in result.verdict()  # a smooth penalty needs no prox
+    alone = tr.compare(*digits(), hidden=(8,), epochs=1, seeds=(0,), methods=("none",))
+    assert "nothing to compare" in alone.verdict()
+    assert " ± " not in alone._table()  # one seed has no spread
+
+
+def test_regression_reports_r2():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 6))
+    y = np.stack([X[:, 0] - X[:, 1], 2 * X[:, 2]], axis=1)
+    result = tr.compare(
+        X[:80], y[:80], X[80:], y[80:], penalty=tr.L1(1e-2), hidden=(), epochs=150, seeds=(0,),
+        optimizer=tr.SGD(0.05),
+    )  # fmt: skip
+    assert result.settings["task"] == "regression"
+    assert "R²" in str(result)
+    assert result.of("proximal", "test_score")[0] > 0.95
+    assert result.networks["proximal"].sizes == (6, 2)
+    assert result.of("proximal", "dead_inputs")[0] == 0.5
+
+
+@pytest.mark.parametrize("dtype", [None, object])
+@pytest.mark.parametrize("labels", [["b", "a", "c"], [-1, 0, 7], [True, False, True]])
+def test_labels_may_be_anything_that_sorts(labels, dtype):
+    rng = np.random.default_rng(0)
+    X, codes = rng.normal(size=(30, 2)), np.arange(30) % 3
+    y = np.array(labels)[codes]
+    y = y.astype(dtype) if dtype is object and y.dtype.kind == "U" else y
+    result = tr.compare(X, y, X[:9], y[:9], hidden=(4,), epochs=1, seeds=(0,))
+    assert result.settings["sizes"] == [2, 4, len(set(labels))]
+
+
+def test_float32_and_progress(tmp_path):
+    seen = []
+    result = tr.compare(
+        *digits(), hidden=(8,), epochs=2, seeds=[3], dtype="float32", activation="tanh",
+        methods=["proximal"], progress=seen.append,
+    )  # fmt: skip
+    assert seen == ["seed 3, proximal: epoch 1 of 2", "seed 3, proximal: epoch 2 of 2"]
+    assert result.networks["proximal"].params.dtype == np.float32
+    assert list(result.networks) == ["proximal"]
+    numpy_settings = tr.compare(
+        *digits(), hidden=np.array([3]), epochs=np.int64(1), seeds=np.array([0]), methods=["none"],
+        batch_size=np.int32(50), penalty=tr.L1(np.float32(0.5)),
+    )  # fmt: skip
+    numpy_settings.to_json(tmp_path / "n.json")
+    result.to_json(tmp_path / "c.json")  # nothing in it is a NumPy scalar
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"methods": ("prox",)}, ValueError, "methods must be one of none, .* got 'prox'"),
+        ({"methods": ()}, ValueError, "methods must be one or more, each once"),
+        ({"methods": "none"}, TypeError, "methods must be a sequence, got str"),
+        ({"methods": ("none", "none")}, ValueError, "methods must be one or more, each once"),
+        ({"seeds": 3}, TypeError, "seeds must be a sequence, got int 3"),
+        ({"seeds": ([0],)}, TypeError, "seeds must be a sequence"),
+        ({"progress": "x"}, TypeError, "progress must be a function"),
+        ({"seeds": (0, -1)}, ValueError, "seeds must be an integer >= 0"),
+        ({"seeds": (0, 0)}, ValueError, "seeds must be one or more, each once"),
+        ({"hidden": 64}, TypeError, "hidden must be a sequence, got int 64"),
+        ({"hidden": (0,)}, ValueError, r"sizes\[1\] must be an integer >= 1"),
+        ({"epochs": 0}, ValueError, "epochs must be"),
+        ({"batch_size": 0}, ValueError, "batch_size must be"),
+        ({"penalty": 0.1}, TypeError, "penalty must be a penalty"),
+        ({"optimizer": "adam"}, TypeError, "optimizer must be"),
+        ({"activation": "cube"}, ValueError, "activation must be"),
+        ({"dtype": "half"}, ValueError, "dtype must be"),
+        ({"task": "clustering"}, ValueError, "task must be one of classification, regression"),
+        ({"task": "regression", "y": ["a"] * 160}, TypeError, "y must be a dense array of real"),
+        ({"task": "classification", "y": np.ones(160)}, TypeError, "y must be class labels"),
+        ({"X": np.full((160, 64), np.nan)}, ValueError, "X must be finite"),
+        (
+            {"X": sparse.csr_matrix(np.eye(160, 64))},
+            TypeError,
+            "X must be a dense array .* got csr",
+        ),
+        ({"X_test": None}, TypeError, "X_test must be a dense array of real numbers, got NoneType"),
+        ({"X": np.zeros((0, 64))}, ValueError, "X must have shape"),
+        ({"X": np.zeros(5)}, ValueError, "X must have shape"),
+        ({"y": np.zeros(5, int)}, ValueError, "y must hold a target for each of the 160 samples"),
+        ({"X_test": np.zeros((40, 3))}, ValueError, "X_test, y_test: X must have shape"),
+        ({"y_test": np.full(40, 11)}, ValueError, "y_test must hold labels that y has too, got 11"),
+    ],
+)
+def test_a_bad_argument_is_named(changes, error, words):
+    arguments = dict(zip(("X", "y", "X_test", "y_test"), digits(), strict=True)) | {"epochs": 1}
+    with pytest.raises(error, match=words):
+        tr.compare(**arguments | changes)
+
+
+def test_a_run_that_diverges_says_which():
+    with pytest.raises(tr.DivergenceError, match="none, seed 0: training diverged in epoch 1"):
+        tr.compare(*digits(), hidden=(8,), epochs=5, seeds=(0,), optimizer=tr.SGD(1e200))
+
+
+def test_the_picture_is_drawn(comparison, tmp_path):
+    image = pytest.importorskip("matplotlib.image", reason="needs the plot extra")
+    comparison.plot(tmp_path / "digits.png", (8, 8))
+    comparison.plot(tmp_path / "plain.png")
+    for name in ("digits.png", "plain.png"):
+        pixels = image.imread(tmp_path / name)
+        assert min(pixels.shape[:2]) > 500
+        assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 100
+    with pytest.raises(ValueError, match=r"image_shape must multiply to the 64 inputs"):
+        comparison.plot(tmp_path / "wrong.png", (8, 9))
+
+
+def test_convergence_runs_from_the_first_seeds_weights():
+    X, y, X_test, y_test = digits()
+    result = tr.compare(
+        X, y, X_test, y_test, hidden=(), epochs=1, seeds=(4, 0), methods=["none"], convergence=30
+    )
+    start = tr.Objective(tr.MLP((64, 10), seed=4), tr.SoftmaxCrossEntropy(), tr.L1(1e-3))
+    for curve in result.convergence.curves:
+        assert curve.objective[0] == pytest.approx(start.value(X, y), rel=1e-12)
+        assert len(curve.objective) == len(curve.seconds) <= 31
+    assert "at most" in str(result)  # convex: the gap is known
+
+
+def test_the_solvers_rank_as_the_theory_says():
+    X, y, _, _ = digits()
+    F = tr.Objective(tr.MLP((64, 10)), tr.SoftmaxCrossEntropy(), tr.L1(1e-3))
+    before = F.net.params.copy()
+    result = converge(F, X, y, 150)
+    np.testing.assert_array_equal(F.net.params, before)
+    end = {curve.solver: min(curve.objective) - result.best for curve in result.curves}
+    assert end["lbfgs"] <= end["fista"] < end["ista"] < end["subgradient, constant"]
+    zeros = {curve.solver: curve.exact_zeros for curve in result.curves}
+    assert zeros["subgradient, constant"] == zeros["subgradient, 1/√k"] == 0
+    assert min(zeros["ista"], zeros["fista"], zeros["lbfgs"]) > 0.2
+    assert result.convex
+    assert json.dumps(result.to_dict())
+
+
+def test_a_group_lasso_is_compared_and_converges_without_lbfgs():
+    result = tr.compare(
+        *digits(), penalty=tr.GroupLasso(3e-3, axis=1), hidden=(8,), epochs=3, seeds=(0,),
+        convergence=10,
+    )  # fmt: skip
+    solvers = [curve.solver for curve in result.convergence.curves]
+    assert solvers == ["subgradient, constant", "subgradient, 1/√k", "ista", "fista"]
+    assert not result.convergence.convex
+    assert result.of("proximal", "dead_inputs")[0] > 0
+
+
+def test_the_picture_has_room_for_the_solvers(tmp_path):
+    image = pytest.importorskip("matplotlib.image", reason="needs the plot extra")
+    for hidden in ((), (4,)):
+        result = tr.compare(*digits(), hidden=hidden, epochs=2, seeds=(0,), convergence=5)
+        result.plot(tmp_path / "c.png", (8, 8))
+        assert image.imread(tmp_path / "c.png").shape[0] > 1200

@@ -1,0 +1,362 @@
+"""The path over λ: warm starts, measures, the choice of λ, executors and failures."""
+
+import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import tinyreg as tr
+from tinyreg.core.optimizers import cosine
+from tinyreg.datasets.tables import train_test_split
+from tinyreg.study.path import Failure, LambdaPath, Point, Walk, _is_dead, _measure, with_lam
+
+LAMS = [1e-3, 1e-2, 0.1, 1.0, 10.0]  # dead at the last ones, with these long steps
+
+
+def data(n=150):
+    X, y = tr.load_digits()
+    X, y, X_test, y_test = train_test_split(X[:n], y[:n])
+    X, y, X_val, y_val = train_test_split(X, y, seed=1)
+    return X, y, X_val, y_val, X_test, y_test
+
+
+SETTINGS = {
+    "lams": LAMS,
+    "hidden": (8,),
+    "optimizer": tr.Adam(0.02),
+    "first_epochs": 4,
+    "epochs": 3,
+    "seeds": (0, 1),
+}
+
+
+@pytest.fixture(scope="module")
+def result():
+    return tr.path(*data(), **SETTINGS)
+
+
+def measures(result):
+    """Every point without its time, which is the machine's own."""
+    return [{k: v for k, v in vars(point).items() if k != "seconds"} for point in result.points]
+
+
+def test_a_walk_is_a_chain_of_warm_started_fits(result):
+    X, y, X_val, y_val, X_test, y_test = data()
+    net = tr.MLP((64, 8, 10), seed=1)
+    walked = [p for p in result.points if (p.method, p.seed) == ("proximal", 1)]
+    for i, point in enumerate(walked):
+        R = tr.L1(LAMS[i])
+        tr.fit(
+            net,
+            X,
+            y,
+            loss=tr.SoftmaxCrossEntropy(),
+            penalty=R,
+            method="proximal",
+            optimizer=tr.Adam(0.02),
+            epochs=3 if i else 4,
+            seed=1 + i,
+        )
+        F = tr.Objective(net, tr.SoftmaxCrossEntropy(), R)
+        W1, W2 = net.weights
+        assert point.lam == LAMS[i]
+        assert point.objective == pytest.approx(F.value(X, y), rel=1e-12)
+        assert point.data_loss + point.penalty == pytest.approx(point.objective, rel=1e-12)
+        assert point.stationarity == pytest.approx(F.stationarity(X, y), rel=1e-9)
+        assert point.exact_zeros == np.mean(net.params[: net.n_weights] == 0)
+        assert point.active_inputs == np.sum(np.any(W1 != 0, axis=1))
+        assert point.active_units == np.sum(np.any(W1 != 0, axis=0) & np.any(W2 != 0, axis=1))
+        assert point.validation_score == np.mean(net.forward(X_val).argmax(1) == y_val)
+        assert point.test_score == np.mean(net.forward(X_test).argmax(1) == y_test)
+        assert point.train_score == np.mean(net.forward(X).argmax(1) == y)
+
+
+def test_a_walk_ends_where_the_network_is_dead(result):
+    proximal = [p for p in result.points if p.method == "proximal" and p.seed == 0]
+    assert len(proximal) < len(LAMS)
+    assert proximal[-1].active_units == 0
+    assert all(p.active_units > 0 for p in proximal[:-1])
+    # A subgradient walk makes no zeros and so never ends.
+    assert len([p for p in result.points if p.method == "subgradient" and p.seed == 0]) == 5
+
+
+@pytest.mark.parametrize("make", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_the_executor_does_not_change_the_numbers(result, make):
+    lines = []
+    with make(2) as executor:
+        other = tr.path(*data(), **SETTINGS, executor=executor, progress=lines.append)
+    assert measures(other) == measures(result)
+    assert len(lines) == 4
+
+
+def test_progress_is_told_stop_by_stop(result):
+    lines = []
+    tr.path(*data(), **SETTINGS | {"seeds": (0,)}, progress=lines.append)
+    assert lines[0] == "subgradient, seed 0, λ = 1.00e-03"
+    assert len(lines) == len([p for p in result.points if p.seed == 0])
+
+
+def table(scores, zeros=None, method="proximal"):
+    """A path with given validation scores: a row for each seed, a column for each λ."""
+    points = [
+        Point(
+            method, seed, lam, 1, 1, 0, zeros[i] if zeros else 0.1 * i, 0, 3, 2, 0.9, score,
+            score - 0.1, 1e-3, 1,
+        )
+        for seed, row in enumerate(scores)
+        for i, (lam, score) in enumerate(zip([0.1, 0.2, 0.3, 0.4], row, strict=False))
+    ]  # fmt: skip
+    settings = {
+        "seeds": list(range(len(scores))),
+        "methods": [method],
+        "n_train": 5,
+        "n_validation": 5,
+        "n_test": 5,
+        "sizes": [4, 2],
+        "activation": "relu",
+        "loss": "",
+        "penalty": "",
+        "optimizer": "",
+        "first_epochs": 1,
+        "epochs": 1,
+    }
+    return LambdaPath(settings, points, [])
+
+
+def test_the_one_standard_error_rule_by_hand():
+    # Means 0.80, 0.90, …; at the best λ the seeds give 0.85, 0.90, 0.95: s = 0.05 with n − 1
+    # (0.0408 with n), standard error 0.05/√3 = 0.0289, and the limit is 0.8711 (0.8764 with n).
+    for third, chosen in ((0.87, 0.2), (0.874, 0.3)):
+        seeds = [[0.8, score, third, 0.7] for score in (0.85, 0.90, 0.95)]
+        assert table(seeds).best("proximal") == (0.2, chosen)
+
+
+def test_one_seed_has_no_standard_error_and_a_tie_goes_to_the_sparser():
+    assert table([[0.8, 0.9, 0.9, 0.7]]).best("proximal") == (0.2, 0.3)
+
+
+def test_only_lambdas_that_every_seed_reached_are_compared():
+    result = table([[0.8, 0.9, 0.95], [0.8, 0.9]])
+    assert result.lams("proximal") == [0.1, 0.2]
+    assert result.best("proximal")[0] == 0.2
+
+
+def test_the_cost_of_zeros_is_read_at_the_first_lambda_that_has_them():
+    result = table([[0.9, 0.8, 0.7, 0.6]], zeros=[0.2, 0.5, 0.85, 0.9])
+    assert result.at_zeros("proximal", 0.5) == (0.2, pytest.approx(0.7))
+    assert result.at_zeros("proximal", 0.6) == (0.3, pytest.approx(0.6))
+    assert result.at_zeros("proximal", 0.95) is None
+    text = str(result)
+    assert "50 %: 0.700   80 %: 0.600   90 %: 0.500   95 %: never" in text
+    assert "*+1.00e-01" in text
+
+
+def test_json_and_table_hold_every_stop(result, tmp_path):
+    result.to_json(tmp_path / "path.json")
+    content = json.loads((tmp_path / "path.json").read_text(encoding="utf-8"))
+    assert list(content) == ["settings", "best", "points", "failures"]
+    assert len(content["points"]) == len(result.points)
+    assert content["best"]["proximal"]["best"] == result.best("proximal")[0]
+    lines = str(result).splitlines()
+    assert sum("e-03" in line.split()[0] for line in lines if line.split()) >= 2
+    assert max(map(len, lines)) < 110
+
+
+def test_the_picture_is_drawn(result, tmp_path):
+    image = pytest.importorskip("matplotlib.image", reason="needs the plot extra")
+    result.plot(tmp_path / "path.png")
+    assert min(image.imread(tmp_path / "path.png").shape[:2]) > 300
+
+
+def test_no_hidden_layer_no_test_data_and_real_targets():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 5))
+    y = X[:, 0] - 2 * X[:, 1] + 0.1 * rng.normal(size=80)
+    largest = tr.lambda_max(X[:60], y[:60], tr.SquaredError())
+    result = tr.path(
+        X[:60], y[:60], X[60:], y[60:], lams=[0.2 * largest, 1.05 * largest], hidden=(),
+        optimizer=tr.SGD(0.1), first_epochs=300, epochs=200, batch_size=60,
+        methods=["proximal"], seeds=[0],
+    )  # fmt: skip
+    assert [point.exact_zeros for point in result.points] == [0.6, 1.0]  # dead at λ_max
+    objective = tr.Objective(tr.MLP((5, 1)), tr.SquaredError(), tr.L1(0.2 * largest))
+    best = tr.minimize(objective, X[:60], y[:60], tol=1e-10).fun
+    assert result.points[0].objective == pytest.approx(best, rel=1e-6)
+    assert result.points[0].test_score is None
+    assert result.points[0].active_units == 0
+    assert "validation score at the smallest λ whose share" in str(result)
+
+
+def test_a_walk_that_diverges_keeps_what_came_before():
+    def schedule(step):
+        return 1e-3 if step < 8 else 1e200
+
+    result = tr.path(*data(), **SETTINGS | {"optimizer": tr.SGD(schedule), "first_epochs": 2})
+    assert {(f.method, f.seed) for f in result.failures} == {
+        (m, s) for m in ("subgradient", "proximal") for s in (0, 1)
+    }
+    for failure in result.failures:
+        before = [p for p in result.points if (p.method, p.seed) == (failure.method, failure.seed)]
+        assert failure.lam == LAMS[len(before)]
+        assert "diverged" in failure.reason
+    assert "broke off: proximal, seed 1, λ = " in str(result)
+
+
+class Deadly(tr.L1):
+    """A penalty that kills its process, at the larger λ and for one method only."""
+
+    def prox(self, w, step):
+        if self.lam > 0.05 and multiprocessing.parent_process() is not None:
+            os._exit(3)
+        return super().prox(w, step)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_dies_is_named_with_its_lambda_and_the_rest_is_kept(result, workers):
+    with ProcessPoolExecutor(workers) as executor:
+        other = tr.path(
+            *data(), **SETTINGS, methods=["proximal", "subgradient"], penalty=Deadly(1.0),
+            executor=executor,
+        )  # fmt: skip
+        again = tr.path(*data(), **SETTINGS, executor=executor)  # of a pool that is broken now
+    assert [(f.method, f.seed, f.lam) for f in other.failures] == [
+        ("proximal", 0, 0.1),
+        ("proximal", 1, 0.1),
+    ]
+    assert "the worker died" in other.failures[0].reason
+    kept = [m for m in measures(result) if m["method"] == "subgradient" or m["lam"] < 0.05]
+    assert sorted(measures(other), key=str) == sorted(kept, key=str)
+    assert other.best("subgradient")
+    assert measures(again) == measures(result)
+    assert not again.failures
+
+
+class Raising(tr.L1):
+    """A penalty with a bug that shows at a larger λ."""
+
+    def prox(self, w, step):
+        if self.lam > 0.05:
+            raise KeyError("boom")
+        return super().prox(w, step)
+
+
+@pytest.mark.parametrize("make", [None, ThreadPoolExecutor, ProcessPoolExecutor])
+def test_a_walk_that_raises_ends_alike_in_every_executor(result, make):
+    settings = SETTINGS | {"penalty": Raising(1.0)}
+    if make is None:
+        other = tr.path(*data(), **settings)
+    else:
+        with make(2) as executor:
+            other = tr.path(*data(), **settings, executor=executor)
+    assert [(f.seed, f.lam, f.reason) for f in other.failures] == [
+        (0, 0.1, "KeyError: 'boom'"),
+        (1, 0.1, "KeyError: 'boom'"),
+    ]
+    assert measures(other) == [
+        m for m in measures(result) if m["method"] == "subgradient" or m["lam"] < 0.05
+    ]
+
+
+def test_the_schedules_of_the_package_go_through_a_process_pool():
+    settings = SETTINGS | {"optimizer": tr.SGD(cosine(0.1, 40)), "seeds": (0,)}
+    with ProcessPoolExecutor(2) as executor:
+        other = tr.path(*data(), **settings, executor=executor)
+    assert not other.failures
+    assert measures(other) == measures(tr.path(*data(), **settings))
+
+
+def test_what_cannot_be_pickled_is_named():
+    settings = SETTINGS | {"optimizer": tr.SGD(lambda step: 0.1), "seeds": (0,)}
+    with ProcessPoolExecutor(1) as executor:
+        other = tr.path(*data(), **settings, executor=executor)
+    assert len(other.failures) == 2
+    assert "pickle" in other.failures[0].reason
+    assert "died" not in other.failures[0].reason
+
+
+def test_hidden_layers_may_come_as_an_array():
+    result = tr.path(*data(), **SETTINGS | {"hidden": np.array([8, 4]), "lams": [1e-3]})
+    assert result.settings["sizes"] == [64, 8, 4, 10]
+
+
+def test_a_walk_that_broke_off_does_not_shorten_the_others():
+    result = table([[0.8, 0.9, 0.95], [0.8, 0.9, 0.95], [0.1]])
+    result.failures.append(Failure("proximal", 2, 0.2, "diverged"))
+    assert result.lams("proximal") == [0.1, 0.2, 0.3]
+    assert result.mean("proximal", "validation_score")[0] == pytest.approx(0.8)
+
+
+def test_without_hidden_layers_the_walk_ends_at_lambda_max():
+    X, y = data()[:2]
+    largest = tr.lambda_max(X, y, tr.SoftmaxCrossEntropy())
+    lams = [0.5 * largest, 0.9 * largest, 1.5 * largest, 5 * largest]
+    result = tr.path(*data(), lams=lams, hidden=(), first_epochs=1, epochs=1, seeds=[0])
+    assert result.lams("subgradient") == lams[:3]
+
+
+def test_a_net_is_dead_where_any_layer_is():
+    net = tr.MLP((4, 3, 2))
+    assert not _is_dead(net)
+    for layer in (0, 1):
+        dead = net.copy()
+        dead.weights[layer][:] = 0
+        assert _is_dead(dead)
+
+
+def test_a_unit_is_active_with_weights_on_both_sides():
+    X, y, X_val, y_val, _, _ = data()
+    loss, R = tr.SoftmaxCrossEntropy(), tr.L1(0.1)
+    task = Walk(
+        "proximal", 0, (0.1,), R, loss, (64, 6, 10), "relu", "float64", tr.SGD(0.1), 1, 1, 32,
+        (X, y), (X_val, y_val), None,
+    )  # fmt: skip
+    net = tr.MLP((64, 6, 10), seed=0)
+    assert _measure(task, tr.Objective(net, loss, R), 0.1, 0.0).active_units == 6
+    net.weights[1][2] = 0  # nobody listens
+    net.weights[0][:, 4] = 0  # nothing goes in
+    assert _measure(task, tr.Objective(net, loss, R), 0.1, 0.0).active_units == 4
+
+
+def test_a_penalty_is_walked_by_its_lambda():
+    assert with_lam(tr.L2(3.0), 0.5) == tr.L2(0.5)
+    assert with_lam(tr.ElasticNet(2.0, 1.0), 0.5) == tr.ElasticNet(0.5, 0.25)
+    with pytest.raises(ValueError, match="penalty must have l1 > 0"):
+        with_lam(tr.ElasticNet(0.0, 1.0), 0.5)
+    with pytest.raises(TypeError, match="penalty must be a dataclass with a field lam"):
+        with_lam(0.1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"lams": []}, ValueError, "lams must be one or more numbers"),
+        ({"lams": [0.1, 0.01]}, ValueError, "lams must be finite, > 0 and strictly ascending"),
+        ({"lams": [0.1, 0.1]}, ValueError, "strictly ascending"),
+        ({"lams": [0.0, 0.1]}, ValueError, "lams must be finite, > 0"),
+        ({"lams": [0.1, np.nan]}, ValueError, "lams must be finite"),
+        ({"lams": ["a"]}, ValueError, "lams must be one or more numbers"),
+        ({"lams": 0.1}, ValueError, "lams must be one or more numbers"),
+        ({"methods": ("none",)}, ValueError, "methods must be one of subgradient"),
+        ({"methods": "proximal"}, TypeError, "methods must be a sequence"),
+        ({"seeds": ()}, ValueError, "seeds must be one or more"),
+        ({"penalty": 0.1}, TypeError, "penalty must be a dataclass"),
+        ({"optimizer": "sgd"}, TypeError, "optimizer must be SGD"),
+        ({"epochs": 0}, ValueError, "epochs must be"),
+        ({"first_epochs": 0}, ValueError, "first_epochs must be"),
+        ({"X": np.full((96, 64), np.nan)}, ValueError, "X, y: X must be finite"),
+        ({"X_validation": np.zeros((24, 3))}, ValueError, "X_validation, y_validation: X must"),
+        ({"X": sparse.csr_matrix(np.eye(96, 64))}, TypeError, "X must be a dense array .* got csr"),
+        ({"executor": 3}, TypeError, "executor must be a PEP 3148 executor, got int 3"),
+        ({"progress": "x"}, TypeError, "progress must be a function"),
+        ({"X_test": None}, ValueError, "X_test and y_test go together"),
+    ],
+)
+def test_bad_arguments_are_named(changes, error, words):
+    names = ("X", "y", "X_validation", "y_validation", "X_test", "y_test")
+    arguments = dict(zip(names, data(), strict=True)) | SETTINGS
+    with pytest.raises(error, match=words):
+        tr.path(**arguments | changes)

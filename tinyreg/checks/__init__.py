@@ -1,0 +1,1 @@
+"""Is this gradient right? Checks of tinyreg's objectives and of anyone's code."""

@@ -1,0 +1,1 @@
+"""The core, in reading order: layers, losses, penalties, network, objective, optimizers, training."""

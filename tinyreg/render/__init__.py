@@ -1,0 +1,1 @@
+"""From a document to text, Markdown, LaTeX, and from numbers to pictures."""

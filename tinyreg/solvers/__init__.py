@@ -1,0 +1,1 @@
+"""Full-batch solvers, and how far from the optimum a point is."""

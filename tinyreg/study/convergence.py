@@ -1,0 +1,206 @@
+"""How fast, and how far: the full-batch solvers on one problem, from one start.
+
+On a convex problem (no hidden layer) the theory promises, for the distance F − F* after k steps,
+
+    subgradient, step ∝ 1/√k    O(1/√k)
+    ISTA                        O(1/k)
+    FISTA                       O(1/k²)
+
+(Beck and Teboulle 2009; Nesterov, Introductory Lectures on Convex Optimization, section 3.2). A
+subgradient method with a constant step goes on stepping to and fro at a distance that the step
+sets. On networks nothing is promised, and each solver may find a stationary point of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinyreg.core.objective import Objective
+from tinyreg.core.optimizers import inverse_sqrt
+from tinyreg.render.table import text_table
+from tinyreg.solvers.duality import is_convex
+from tinyreg.solvers.minimize import minimize, unsplittable
+from tinyreg.sparsity.measures import exact_zeros
+from tinyreg.validate import check_integer
+
+POWER_STEPS = 20
+TOLERANCE = 1e-9  # beyond what the picture can show
+RATES = {"subgradient, 1/√k": 0.5, "ista": 1.0, "fista": 2.0}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One solver's way: entry 0 of each list is the start, entry k is after the k-th step taken.
+
+    `seconds` is the solver's own time, without the measurements. `residual` (the stationarity),
+    `exact_zeros` and `gap` are of the point returned, the best one.
+    """
+
+    solver: str
+    objective: list[float]
+    stationarity: list[float]
+    seconds: list[float]
+    residual: float
+    exact_zeros: float
+    gap: float | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """What `converge` returns.
+
+    Attributes
+    ----------
+    convex : bool
+        Whether the rates of the theory apply.
+    step : float
+        1/L, the subgradient method's constant step, with L the largest curvature at the start;
+        the decaying one is 10/(L√k).
+    curves : list of Curve
+    """
+
+    convex: bool
+    step: float
+    curves: list[Curve]
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The power of 1/k in each solver's bound, where the theory has one."""
+        return RATES if self.convex else {}
+
+    @property
+    def best(self) -> float:
+        """F_best, the lowest objective that any solver has reached."""
+        return min(min(curve.objective) for curve in self.curves)
+
+    def __str__(self) -> str:
+        header = ["full batch", "steps", "F − F_best", "stationarity", "weights 0", "seconds"]
+        rows = [header]
+        for curve in self.curves:
+            rows.append(
+                [
+                    curve.solver,
+                    str(len(curve.objective) - 1),
+                    f"{min(curve.objective) - self.best:.1e}",
+                    f"{curve.residual:.1e}",
+                    f"{100 * curve.exact_zeros:.1f} %",
+                    f"{curve.seconds[-1]:.2f}",
+                ]
+            )
+        lines = text_table(rows, rule=True)
+        gaps = [curve.gap for curve in self.curves if curve.gap is not None]
+        if gaps:
+            # Each gap is measured from its own end, and F_best is no higher than that.
+            kind = f"at most {min(gaps):.1e} above the optimum, by the smallest duality gap"
+        else:
+            kind = "of a network: no end is known to be optimal"
+        return "\n".join([*lines, f"F_best = {self.best:.6f}, {kind}"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and strings."""
+        return {**dataclasses.asdict(self), "best": self.best}
+
+
+def converge(
+    objective: Objective,
+    X: ArrayLike,
+    y: ArrayLike,
+    iterations: int = 200,
+    progress: Callable[[str], None] | None = None,
+) -> Convergence:
+    """Run every full-batch solver from the network's parameters; the network is left alone.
+
+    Parameters
+    ----------
+    objective : Objective
+    X, y : arrays
+    iterations : int
+        At most so many steps of each.
+    progress : function of a line of text, optional
+
+    Returns
+    -------
+    Convergence
+        Without "lbfgs" where it cannot take the penalty.
+
+    Raises
+    ------
+    ValueError, TypeError, DivergenceError
+        As `minimize`.
+
+    Examples
+    --------
+    >>> from tinyreg import L1, MLP, SquaredError
+    >>> X = np.vander([-1.0, -0.5, 0.5, 1.0], 3)[:, :2]  # x², x
+    >>> F = Objective(MLP((2, 1)), SquaredError(), L1(0.01))
+    >>> result = converge(F, X, [1.0, 0.2, 0.3, 1.0], iterations=60)
+    >>> for curve in result.curves:
+    ...     print(f"{curve.solver:<21}", min(curve.objective) - result.best < 1e-9)
+    subgradient, constant False
+    subgradient, 1/√k     False
+    ista                  True
+    fista                 True
+    lbfgs                 True
+    """
+    check_integer("iterations", iterations, least=1)
+    step = 1 / largest_curvature(objective, X, y)
+    plans: dict[str, dict[str, Any]] = {
+        "subgradient, constant": {"solver": "subgradient", "step": step},
+        "subgradient, 1/√k": {"solver": "subgradient", "step": inverse_sqrt(10 * step)},
+        "ista": {"solver": "ista"},
+        "fista": {"solver": "fista"},
+    }
+    if not unsplittable(objective):
+        plans["lbfgs"] = {"solver": "lbfgs"}
+    curves = []
+    for name, plan in plans.items():
+        if progress is not None:
+            progress(f"full batch: {name}")
+        own = Objective(
+            objective.net.copy(), objective.loss, objective.penalty, objective.bias_penalty
+        )
+        result = minimize(own, X, y, tol=TOLERANCE, max_iter=iterations, **plan)
+        curves.append(
+            Curve(
+                solver=name,
+                objective=result.history["objective"],
+                stationarity=result.history["stationarity"],
+                seconds=result.history["seconds"],
+                residual=result.stationarity,
+                exact_zeros=exact_zeros(own.net),
+                gap=result.gap,
+                message=result.message,
+            )
+        )
+    return Convergence(is_convex(objective), step, curves)
+
+
+def largest_curvature(objective: Objective, X: ArrayLike, y: ArrayLike) -> float:
+    """The size of the largest eigenvalue of ∇²F at the network's parameters, by power iteration.
+
+    v ← Hv/‖Hv‖ turns towards the eigenvector whose eigenvalue is largest in size, and ‖Hv‖
+    towards that size; H enters through products alone.
+
+    Examples
+    --------
+    >>> from tinyreg import MLP, SquaredError
+    >>> F = Objective(MLP((2, 1)), SquaredError())
+    >>> X = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    >>> round(largest_curvature(F, X, np.zeros(4)), 4)  # XᵀX/4 = diag(2, ½)
+    2.0
+    """
+    v = np.random.default_rng(0).normal(size=objective.net.n_params)
+    size = 1.0
+    for _ in range(POWER_STEPS):
+        v = objective.hessian_vector(X, y, v / np.linalg.norm(v))
+        size = float(np.linalg.norm(v))
+        if size == 0:
+            return 1.0
+    return size
