@@ -1,11 +1,12 @@
 """tinyreg beside PyTorch, Keras and scikit-learn: how far apart, after 200 steps and in a gradient.
 
-    python benchmarks/agreement.py
+    python -m benchmarks.agreement
 
-Every contender starts from the same parameters and takes the same batches (tests/frameworks.py).
-A figure is the largest difference of two numbers over the largest number. All are of float64, but
-for the two columns of float32: Keras from tinyreg in float32, and tinyreg in float32 from tinyreg
-in float64, the yardstick for it. A peer that is not installed is left out.
+Every contender starts from the same parameters and takes the same batches
+(tests/support/frameworks.py). A figure is the largest difference of two numbers over the largest
+number. All are of float64, but for the two columns of float32: Keras from tinyreg in float32, and
+tinyreg in float32 from tinyreg in float64, the yardstick for it. A peer that is not installed is
+left out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ os.environ |= thread_settings(default=1)
 from tests.support import frameworks
 from tests.support.frameworks import CASES, OPTIMIZERS, Case, largest_difference
 from tinyreg.core.layers import ACTIVATIONS
-from tinyreg.render.table import text_table
+from tinyreg.render.text import text_table
 
 
 def show(title: str, rows: list[list[str]]) -> None:

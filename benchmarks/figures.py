@@ -1,6 +1,6 @@
 """The pictures of the README, made anew and kept small.
 
-    python benchmarks/figures.py
+    python -m benchmarks.figures
 
 They are what `tinyreg compare --out DIR` and `tinyreg path --out DIR` draw, in 64 colours, which
 makes a third of the size (about two minutes; it needs the extra `plot`).

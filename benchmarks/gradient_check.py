@@ -1,12 +1,12 @@
 """Gradient checkers side by side: seconds, planted bugs found, false alarms.
 
-    python benchmarks/gradient_check.py [--quick]
+    python -m benchmarks.gradient_check [--quick]
 
-Every checker gets the same functions, gradients and points: the planted bugs of tests/planted.py
-and the right gradients of tests/nets.py. A checker that is not installed is left out. The verdict
-is the checker's own, at its defaults, where it has one; scipy's check_grad and numdifftools return
-numbers, which are judged here by the rules that stand at their functions below. All run on one
-thread.
+Every checker gets the same functions, gradients and points: the planted bugs of
+tests/support/planted.py and the right gradients of tests/support/nets.py. A checker that is not
+installed is left out. The verdict is the checker's own, at its defaults, where it has one; scipy's
+check_grad and numdifftools return numbers, which are judged here by the rules that stand at their
+functions below. All run on one thread.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import scipy.optimize
 import tinyreg as tr
 from tests.support.nets import random_case, trained_case
 from tests.support.planted import BUGS
-from tinyreg.render.table import text_table
+from tinyreg.render.text import text_table
 
 Check = Callable[[Callable, Callable, np.ndarray], bool]
 

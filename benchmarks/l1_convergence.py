@@ -1,6 +1,6 @@
 """L1 on all samples at once: who reaches a stationary point, and who finds the inputs that matter?
 
-    python benchmarks/l1_convergence.py [--quick] [--figure FILE.png]
+    python -m benchmarks.l1_convergence [--quick] [--figure FILE.png]
 
 Two tables. First, the solvers on the digits: FISTA must bring the stationarity residual of a tanh
 network to 1e-6, while the subgradient method with a constant step stays above 1e-3; a ReLU network
@@ -23,8 +23,8 @@ os.environ |= thread_settings(default=1)
 import numpy as np
 
 import tinyreg as tr
-from tinyreg.datasets.tables import sparse_teacher
-from tinyreg.render.table import text_table
+from tinyreg.datasets import sparse_teacher
+from tinyreg.render.text import text_table
 from tinyreg.study.convergence import largest_curvature
 
 INPUTS, RELEVANT = 30, 5

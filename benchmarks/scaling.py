@@ -1,6 +1,6 @@
 """How the cost of a step grows with parameters and batch, and what `fit` adds to its steps.
 
-    python benchmarks/scaling.py [--quick] [--dtype float64] [--threads N] [--figure FILE.png]
+    python -m benchmarks.scaling [--quick] [--dtype float64] [--threads N] [--figure FILE.png]
 
 Steps of Adam with L2 on random data, as in training_step.py. The floor is the matrix products
 alone. A slope is that of log time over log n from the row above: 1 is in proportion, 0 is free.
@@ -37,7 +37,7 @@ from benchmarks.training_step import (
     data,
 )
 from tinyreg.core.network import backward_pass, forward_pass
-from tinyreg.render.table import text_table
+from tinyreg.render.text import text_table
 
 # From 10³ to 10⁷ parameters.
 NETS = [
@@ -89,38 +89,30 @@ def parts(sizes, batch, dtype, quick) -> list[float]:
     """Median seconds of each of PARTS: the step of training.py, with a clock between its lines."""
     steps = 8 if quick else 60 if sizes[1] > 64 else 800
     X, y = data(sizes, 8 * batch)
-    loop = Tinyreg(tr.MLP(sizes, dtype=dtype, seed=0), X, y, batch, "adam", "l2")
-    objective, space, net = loop.objective, loop.workspace, loop.objective.net
+    net = tr.MLP(sizes, dtype=dtype, seed=0)
+    loop = Tinyreg(net, X, y, batch, "adam", "l2")
     order = np.arange(len(X))
     loop.run(order, batch)  # so that all arrays have been touched
-    out, dout, scratch = space.leading[batch]
+    objective, gradient = loop.objective, loop.gradient
     spent = {part: [] for part in PARTS}
     for number in range(steps):
         rows = order[number % 8 * batch :][:batch]
         clock = [time.perf_counter()]
-        samples = space.gather(loop.data, rows)
+        samples = loop.draw(rows)
         clock.append(time.perf_counter())
-        trace = forward_pass(samples.X, space.weights, space.biases, net.activation, None, out)
+        trace = forward_pass(samples.X, net.weights, net.biases, net.activation)
         clock.append(time.perf_counter())
-        objective.loss.delta(trace.outputs, samples.targets, samples.weight, out=dout)
+        dout = objective.loss.delta(trace.outputs, samples.targets, samples.weight)
         clock.append(time.perf_counter())
-        backward_pass(
-            trace, dout, space.weights, net.activation, space.dweights, space.dbiases, scratch
-        )
+        backward_pass(trace, dout, net.weights, net.activation, *loop.into)
         clock.append(time.perf_counter())
-        assert math.isfinite(space.gradient.dot(space.gradient))
+        assert math.isfinite(gradient.dot(gradient))
         clock.append(time.perf_counter())
-        of_penalty = of_optimizer = 0.0
-        for piece, state in zip(objective.pieces, loop.states, strict=True):
-            params, g = net.params[piece.block], space.gradient[piece.block]
-            began = time.perf_counter()
-            piece.add_subgradient(g, params)
-            between = time.perf_counter()
-            loop.optimizer.step(params, g, state)
-            of_penalty += between - began
-            of_optimizer += time.perf_counter() - between
-        own = [*np.diff(clock), of_penalty, of_optimizer]
-        for part, seconds_of_part in zip(PARTS, own, strict=True):
+        objective.add_subgradient(gradient, net.params)
+        clock.append(time.perf_counter())
+        loop.optimizer.step(net.params, gradient, loop.state)
+        clock.append(time.perf_counter())
+        for part, seconds_of_part in zip(PARTS, np.diff(clock), strict=True):
             spent[part].append(seconds_of_part)
     return [float(np.median(own)) for own in spent.values()]
 

@@ -1,6 +1,6 @@
 """One training step, tinyreg beside its peers: microseconds, and ratios peer / tinyreg.
 
-    python benchmarks/training_step.py [--quick] [--threads N] [--json FILE]
+    python -m benchmarks.training_step [--quick] [--threads N] [--json FILE]
 
 Four networks, two dtypes, four workloads. Every contender starts from the same weights and takes
 the same shuffled batches, gathered from the data inside the measured time. First each one's
@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import os
 import statistics
 import time
@@ -35,8 +36,10 @@ import numpy as np
 
 import tinyreg as tr
 from tests.support.frameworks import keras_dense64
-from tinyreg.core.training import Workspace, start_states, step
-from tinyreg.render.table import text_table
+from tinyreg.core.network import forward_pass
+from tinyreg.core.objective import Samples, backward
+from tinyreg.core.training import step
+from tinyreg.render.text import text_table
 
 # Keras reads it when it is imported, which is later.
 os.environ["KERAS_BACKEND"] = "jax" if importlib.util.find_spec("jax") else "torch"
@@ -87,21 +90,29 @@ class Tinyreg:
         R = tr.L2(LAM) if penalty == "l2" else tr.L1(LAM)
         self.method = "proximal" if penalty == "prox" else "subgradient"
         self.objective = tr.Objective(net, tr.SoftmaxCrossEntropy(), R)
-        self.data = self.objective.check(X, y)
-        self.workspace = Workspace(net, self.data, batch)
+        self.samples = self.objective.on(X, y).samples
         self.optimizer = tr.Adam(ADAM_RATE, eps=EPS) if optimizer == "adam" else tr.SGD(SGD_RATE)
-        self.states = start_states(self.objective, self.optimizer)
+        self.state = self.optimizer.start(net.params)
+        self.net, self.gradient = net, np.empty_like(net.params)
+        self.into = net.unpack(self.gradient)
+
+    def draw(self, rows):
+        """A batch, with the weights of its mean."""
+        X, targets, weight = self.samples.take(rows)
+        return Samples(X, targets, weight * (len(self.samples.targets) / len(rows)))
 
     def run(self, order, batch):
+        net = self.net
         for start in range(0, len(order), batch):
-            rows = self.workspace.gather(self.data, order[start : start + batch])
-            gradient = self.workspace.data_gradient(self.objective, rows, None)
-            if not np.isfinite(gradient.dot(gradient)):
+            samples = self.draw(order[start : start + batch])
+            trace = forward_pass(samples.X, net.weights, net.biases, net.activation)
+            backward(self.objective, samples, trace, net.weights, self.into)
+            if not math.isfinite(self.gradient.dot(self.gradient)):
                 raise tr.DivergenceError("in the benchmark")
-            step(self.objective, self.optimizer, self.states, gradient, self.method)
+            step(self.objective, self.optimizer, self.state, self.gradient, self.method)
 
     def params(self):
-        return self.objective.net.params
+        return self.net.params
 
 
 class Torch:

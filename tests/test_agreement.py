@@ -1,5 +1,5 @@
 """tinyreg agrees with PyTorch, Keras and scikit-learn: the same gradients, the same training, and
-what each calls the penalty. The README's table of conventions names these tests."""
+what each calls the penalty. The table of conventions in tests/README.md names these tests."""
 
 import numpy as np
 import pytest

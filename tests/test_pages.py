@@ -1,95 +1,129 @@
-"""The README tells the truth: its Python runs and prints what it says, its commands exist."""
+"""The pages tell the truth: their Python runs and prints what they say, their commands exist."""
 
-import ast
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tinyreg.cli.main import main
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parent.parent
+NAMES = ("README.md", "tinyreg/study/README.md", "tests/README.md", "benchmarks/README.md")
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
+README, PITFALLS, TESTS, BENCHMARKS = PAGES.values()
+# (marker, kind, text), and of Python (code, the output that stands directly below).
+BLOCK = re.compile(r"^(?:<!-- ([^\n]+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
 SPACE_OR_RULE = re.compile(r"[ -]+")
 
 
-def marked(marker):
+def marked(marker, page=README):
     """The code block that follows a marker."""
-    match = re.search(rf"^<!-- {marker} -->\n```\w+\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    assert match, f"the README has no block marked {marker}"
-    return match[1]
+    (block,) = (text for found, _, text in BLOCK.findall(page) if found == marker)
+    return block
+
+
+def lines_of(kind, page):
+    return [
+        line
+        for _, found, text in BLOCK.findall(page)
+        if found == kind
+        for line in text.splitlines()
+    ]
+
+
+def words(text):
+    return NUMBER.sub("#", text).split()
 
 
 def assert_alike(printed, stated, rel):
     """The same words, and numbers that differ by little: other machines add in another order."""
-    assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", stated).split()
+    assert words(printed) == words(stated)
     for a, b in zip(NUMBER.findall(printed), NUMBER.findall(stated), strict=True):
         last_digit = 10.0 ** -len(b.partition(".")[2])
         assert float(a) == pytest.approx(float(b), rel=rel, abs=2 * last_digit)
 
 
+def assert_lines_of(stated, printed, key=str):
+    """Each line stands in what was printed, in the same order."""
+    lines = map(key, printed.splitlines())
+    for line in stated.splitlines():
+        assert key(line) in lines, line
+
+
+# ------------------------------------------------------------ the pages
+
+
+def test_the_readme_has_at_most_200_lines():
+    assert len(README.splitlines()) <= 200
+
+
 def test_every_block_is_of_a_kind_that_a_test_runs():
-    assert {kind for kind, _ in BLOCKS} == {"python", "text", "bash"}
-    # Both bash blocks carry a marker, by which the continuous integration finds and runs them.
-    assert [text for kind, text in BLOCKS if kind == "bash"] == [
-        marked("run: compare"),
-        marked("run: test"),
+    for page in PAGES.values():
+        outputs = [output for _, output in CODE.findall(page)]
+        for marker, kind, text in BLOCK.findall(page):
+            assert kind in ("python", "text", "bash")
+            # The tables of the benchmarks are not printed anew.
+            assert kind != "text" or marker or text in outputs or page is BENCHMARKS, text
+    # Both commands carry a marker, by which the continuous integration finds and runs them.
+    assert lines_of("bash", README) == [
+        marked("run: compare").rstrip("\n"),
+        marked("run: test").rstrip("\n"),
     ]
 
 
-def test_the_python_blocks_run_in_order_and_print_what_stands_below_them(capsys):
-    names = {}
-    checked = 0
-    for (kind, code), (next_kind, output) in zip(BLOCKS, [*BLOCKS[1:], ("", "")], strict=True):
-        if kind == "python":
-            exec(compile(code, "README.md", "exec"), names)
-            for name in re.findall(r"^def (test_\w+)", code, flags=re.MULTILINE):
-                names[name]()
-                checked += 1
-            if next_kind == "text":
-                assert_alike(capsys.readouterr().out, output, rel=0.02)
-                checked += 1
-    assert checked >= 16
+@pytest.mark.parametrize(("name", "outputs"), [("README.md", 3), ("tinyreg/study/README.md", 10)])
+def test_the_python_blocks_run_in_order_and_print_what_stands_below_them(name, outputs, capsys):
+    names, checked = {}, 0
+    for code, output in CODE.findall(PAGES[name]):
+        exec(compile(code, name, "exec"), names)
+        printed = capsys.readouterr().out
+        if output:
+            assert_alike(printed, output, rel=0.02)
+            checked += 1
+    assert checked == outputs
+
+
+def test_every_link_leads_somewhere():
+    for name, page in PAGES.items():
+        for target in re.findall(r"\]\(([^)]+)\)", page):
+            path, _, anchor = target.partition("#")
+            if not path.startswith("http"):
+                file = (ROOT / name).parent / path if path else ROOT / name
+                assert file.exists(), (name, target)
+                assert not anchor or anchor in anchors(file), (name, target)
+
+
+def anchors(file):
+    """Of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+# ------------------------------------------------------------ README
 
 
 def test_explain_prints_the_lines_that_the_readme_shows(capsys):
     assert main(["explain"]) == 0
     printed = capsys.readouterr().out
-    # The step table hangs together with its columns; each paragraph stands whole in the output.
-    for paragraph in marked("output: explain").rstrip("\n").split("\n\n"):
+    assert_lines_of(marked("output: explain"), printed)
+    # The equation stands whole in the output.
+    for paragraph in marked("output: explain").split("\n\n")[:2]:
         assert f"\n{paragraph}\n" in printed
 
 
-def test_the_ten_pitfalls_are_shown_each_with_what_it_prints():
-    section = README.partition("## Pitfalls")[2].partition("\n## ")[0]
-    numbered = re.split(r"^\*\*(\d+)\. ", section, flags=re.MULTILINE)
-    assert numbered[1::2] == [str(i) for i in range(1, 11)]
-    for text in numbered[2::2]:
-        assert re.search(r"```python\n.+?```\n\n```text\n.+?```", text, re.DOTALL), text[:40]
-
-
-def test_each_command_of_the_results_exists_and_has_a_table():
-    results = README.partition("\n## Results\n")[2].partition("\n## ")[0]
-    commands = re.split(r"^`python (benchmarks/\w+\.py)`", results, flags=re.MULTILINE)[1:]
-    assert len(commands) >= 8
-    for script, text in zip(commands[::2], commands[1::2], strict=True):
-        assert (Path(__file__).parent.parent / script).exists()
-        assert re.search(r"^\|.+\|\n\|[-|]+\|\n\|.+\|$", text, flags=re.MULTILINE), script
-
-
 @pytest.mark.slow
-def test_the_main_job_prints_what_the_readme_shows(capsys, tmp_path):
+def test_the_main_job_prints_what_the_pages_show(capsys, tmp_path):
     command = marked("run: compare").split("tinyreg compare")[1].split()
     assert command == ["--out", "comparison"]
     assert main(["compare", "--out", str(tmp_path)]) == 0
-    printed, stated = capsys.readouterr().out, marked("output: compare")
+    printed, stated = capsys.readouterr().out, marked("output: compare", BENCHMARKS)
     # Its network, checked as the README shows: where it stands is the run's own.
     assert main(["check", "--model", str(tmp_path / "proximal.npz")]) == 0
     checked = capsys.readouterr().out
-    shown = marked("output: check")
-    assert NUMBER.sub("#", checked.splitlines()[0]) == NUMBER.sub("#", shown.splitlines()[0])
-    assert "penalised weights at 0, −∇L a subgradient of the penalty at" in shown
+    assert_lines_of(marked("output: check"), checked, key=words)
     assert "penalised weights at 0, −∇L a subgradient of the penalty at" in checked
     # Times and spreads are the machine's and the run's own, and the early steps of L-BFGS-B on a
     # network (F_best, and so the distances from it) depend on rounding.
@@ -108,10 +142,34 @@ def test_the_main_job_prints_what_the_readme_shows(capsys, tmp_path):
     assert_alike(printed, stated, rel=0.05)
 
 
-def test_the_path_prints_the_lines_that_the_readme_shows(capsys):
+def test_the_readme_shows_lines_of_the_whole_comparison():
+    assert_lines_of(marked("output: compare"), marked("output: compare", BENCHMARKS))
+
+
+# ------------------------------------------------------------ the pitfalls, the tests, the results
+
+
+def test_the_ten_pitfalls_are_shown_each_with_what_it_prints():
+    numbered = re.split(r"^\*\*(\d+)\. ", PITFALLS, flags=re.MULTILINE)
+    assert numbered[1::2] == [str(i) for i in range(1, 11)]
+    for text in numbered[2::2]:
+        assert re.search(r"```python\n.+?```\n\n```text\n.+?```", text, re.DOTALL), text[:40]
+
+
+def test_the_table_of_conventions_names_tests_that_exist():
+    section = TESTS.partition("## The same thing elsewhere")[2].partition("\n## ")[0]
+    named = re.findall(r"`(test_\w+)` \|$", section, flags=re.MULTILINE)
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    assert len(named) == len(rows) - 1  # all but the header
+    files = (ROOT / "tests").rglob("test_*.py")
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
+    assert set(named) <= set(re.findall(r"^def (test_\w+)", code, flags=re.MULTILINE))
+
+
+def test_the_path_prints_the_lines_that_the_benchmarks_show(capsys):
     quick = ["--lams", "1e-3,1", "--first-epochs", "1", "--epochs", "1", "--seeds", "0"]
     assert main(["path", "--hidden", "8", *quick]) == 0
-    printed, stated = capsys.readouterr().out.split("\n\n")[-1], marked("output: path")
+    printed, stated = capsys.readouterr().out.split("\n\n")[-1], marked("output: path", BENCHMARKS)
     for text in (printed, stated):
         lines = text.strip().splitlines()
         assert (
@@ -121,40 +179,18 @@ def test_the_path_prints_the_lines_that_the_readme_shows(capsys):
         assert lines[2].startswith("  proximal     50 %: ")
 
 
-def test_each_module_imports_only_from_those_above_it():
-    order = re.findall(r"^\| \[`(\w+)\.py`\]", README, flags=re.MULTILINE)
-    package = Path(__file__).parent.parent / "tinyreg"
-    for place, module in enumerate(order):
-        tree = ast.parse((package / f"{module}.py").read_text(encoding="utf-8"))
-        # Not those inside functions (pictures) or under TYPE_CHECKING: they run when asked for.
-        imported = {
-            node.module.removeprefix("tinyreg.")
-            for node in tree.body
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tinyreg.")
-        }
-        assert imported <= set(order[:place]), module
+def test_the_commands_that_run_the_tests_and_the_benchmarks_exist():
+    commands = lines_of("bash", TESTS) + lines_of("bash", BENCHMARKS)
+    modules = [match[1] for line in commands if (match := re.match(r"python -m (\S+)", line))]
+    assert len(modules) == len(commands) - 1  # the other one installs what they need
+    assert {name for name in modules if not find_spec(name)} == set()
+    scripts = {f"benchmarks.{path.stem}" for path in (ROOT / "benchmarks").glob("*.py")}
+    assert set(modules) == scripts - {"benchmarks.machine"} | {"pytest"}
 
 
-def test_the_map_names_every_module():
-    package = Path(__file__).parent.parent / "tinyreg"
-    linked = set(re.findall(r"\]\((tinyreg/\w+\.py)\)", README))
-    modules = {f"tinyreg/{path.name}" for path in package.glob("*.py")}
-    assert linked == modules - {"tinyreg/__init__.py", "tinyreg/__main__.py"}
-
-
-def test_every_link_leads_somewhere():
-    root = Path(__file__).parent.parent
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if not target.startswith("http"):
-            assert (root / target).exists(), target
-
-
-def test_the_table_of_conventions_names_tests_that_exist():
-    section = README.partition("## The same thing elsewhere")[2].partition("\n## ")[0]
-    named = re.findall(r"`(test_\w+)` \|$", section, flags=re.MULTILINE)
-    rows = [line for line in section.splitlines() if line.startswith("| ")]
-    assert len(named) == len(rows) - 1  # all but the header
-    tests = Path(__file__).parent
-    files = [tests / "test_agreement.py", tests / "test_solvers.py"]
-    code = "".join(file.read_text(encoding="utf-8") for file in files)
-    assert set(named) <= set(re.findall(r"^def (test_\w+)", code, flags=re.MULTILINE))
+def test_each_result_is_of_a_script_that_exists_and_has_a_table():
+    sections = re.split(r"^## `(\w+)\.py`", BENCHMARKS, flags=re.MULTILINE)[1:]
+    assert len(sections) >= 12
+    for script, text in zip(sections[::2], sections[1::2], strict=True):
+        assert (ROOT / "benchmarks" / f"{script}.py").exists()
+        assert re.search(r"^-+(  -+)+$", text, flags=re.MULTILINE), script

@@ -67,19 +67,23 @@ Examples
 (True, True)
 """
 
-from tinyreg.checks.objective import check_backward, check_gradient, check_gradients, check_penalty
+from tinyreg.checks.function import check_gradient
+from tinyreg.checks.layer import check_backward
+from tinyreg.checks.objective import check_gradients
+from tinyreg.checks.penalty import check_penalty
 from tinyreg.checks.report import Report
 from tinyreg.core.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from tinyreg.core.network import MLP
 from tinyreg.core.objective import Objective
 from tinyreg.core.optimizers import SGD, Adam
-from tinyreg.core.penalties import L1, L2, ElasticNet, GroupLasso
+from tinyreg.core.penalties import L1, L2, ElasticNet
 from tinyreg.core.training import History, fit
 from tinyreg.datasets.tables import load_digits, load_table
 from tinyreg.errors import DivergenceError, GradientCheckError
 from tinyreg.explain.explanation import Explanation, explain
 from tinyreg.solvers.duality import lambda_max
 from tinyreg.solvers.minimize import minimize
+from tinyreg.sparsity.groups import GroupLasso
 from tinyreg.study.comparison import Comparison, compare
 from tinyreg.study.path import LambdaPath, path
 

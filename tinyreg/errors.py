@@ -28,6 +28,19 @@ class DivergenceError(ArithmeticError):
         self.epoch = epoch
         self.batch = batch
 
+    @classmethod
+    def in_training(
+        cls, epoch: int, batch: int, L: float, R: float, size: float, lr: float | None
+    ) -> DivergenceError:
+        """At a batch, with the terms of the objective, the largest |parameter|, the last rate."""
+        smaller = "a smaller learning rate" if lr is None else f"a learning rate below {lr:g}"
+        message = (
+            f"training diverged in epoch {epoch}, batch {batch}: data loss {L:.3g}, penalty "
+            f"{R:.3g}, largest |parameter| {size:.3g}; try {smaller}, or inputs and targets scaled "
+            "to about 1. The network keeps its last finite parameters"
+        )
+        return cls(message, epoch, batch)
+
 
 class GradientCheckError(AssertionError):
     """A gradient differs from the derivative of its own function; the message is the report.

@@ -7,22 +7,24 @@ the right kind outside its range a `ValueError`.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
 import numbers
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from tinyreg.core.mapped import file_of, let_go
-
-#: Real in everyday use; complex where a complex step (see `tinyreg.checks.objective`) passes through.
+#: Real in everyday use; complex where a complex step passes through.
 Array: TypeAlias = NDArray[Any]
+
+Maybe: TypeAlias = ArrayLike | None
 
 T = TypeVar("T")
 
-ROWS_AT_ONCE = 1024  # finiteness is tested in pieces, so that a memory-mapped X stays on disk
+ROWS_AT_ONCE = 1024  # finiteness is tested in pieces: a copy of all of X may not fit into memory
 
 
 def describe(value: object) -> str:
@@ -31,6 +33,25 @@ def describe(value: object) -> str:
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     text = f"{type(value).__name__} {value!r}"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+@contextlib.contextmanager
+def named(names: str) -> Iterator[None]:
+    """Errors inside say first which argument they are about."""
+    try:
+        yield
+    except (TypeError, ValueError) as e:
+        raise type(e)(f"{names}: {e}") from e
+
+
+# One value
+
+
+def check_type(name: str, value: object, kind: type[T], wanted: str) -> T:
+    """`value` if it is of this kind, in words `wanted`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {wanted}, got {describe(value)}")
+    return value
 
 
 def check_number(
@@ -55,6 +76,14 @@ def check_number(
     return number
 
 
+def check_fraction(name: str, value: object) -> float:
+    """`value` as a float in [0, 1)."""
+    number = check_number(name, value, least=0)
+    if number >= 1:
+        raise ValueError(f"{name} must be < 1, got {value!r}")
+    return number
+
+
 def check_integer(name: str, value: object, *, least: int) -> int:
     """`value` as an int >= `least`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
@@ -72,6 +101,9 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> str:
     if value not in choices:
         raise ValueError(f"{wanted}, got {value!r}")
     return value
+
+
+# Several values
 
 
 def check_list(name: str, value: Any) -> list[Any]:
@@ -93,12 +125,25 @@ def check_each(name: str, values: Any, check: Callable[[Any], T]) -> list[T]:
     return checked
 
 
-def check_array(name: str, value: ArrayLike, dtype: DTypeLike, in_file: bool = False) -> Array:
-    """`value` as an array of finite real numbers of `dtype`, not copied where it is one already.
+def check_sizes(name: str, value: Any) -> tuple[int, ...]:
+    """The units of each layer, from the inputs to the outputs."""
+    sizes = check_list(name, value)
+    if len(sizes) < 2:
+        raise ValueError(f"{name} must have at least inputs and outputs, got {tuple(sizes)}")
+    return tuple(check_integer(f"{name}[{i}]", n, least=1) for i, n in enumerate(sizes))
 
-    With `in_file`, an array whose numbers are in a file stays there, with the dtype that it has:
-    whoever takes samples of it casts those.
-    """
+
+# Arrays
+
+
+def check_array(name: str, value: ArrayLike, dtype: DTypeLike) -> Array:
+    """`value` as an array of finite real numbers of `dtype`, not copied where it is one already."""
+    array = _cast(_real(name, value), dtype)
+    _check_finite(name, array, dtype)
+    return array
+
+
+def _real(name: str, value: ArrayLike) -> Array:
     try:
         array = np.asarray(value)
     except ValueError as e:  # rows of different lengths
@@ -110,20 +155,6 @@ def check_array(name: str, value: ArrayLike, dtype: DTypeLike, in_file: bool = F
         raise TypeError(f"{name} must be a dense array of real numbers, got {came}")
     if array.size == 0:
         raise ValueError(f"{name} must not be empty, got {describe(array)}")
-    file = file_of(array)
-    if file is None or not in_file:
-        array = _cast(array, dtype)
-    for start in range(0, len(array) if array.ndim else 1, ROWS_AT_ONCE):
-        part = _cast(array[start : start + ROWS_AT_ONCE] if array.ndim else array, dtype)
-        finite = np.isfinite(part)
-        let_go(file)
-        if not finite.all():
-            where = np.argwhere(~finite)[0]
-            came = part[tuple(where)]
-            if array.ndim:
-                where[0] += start
-            index = ", ".join(map(str, where))
-            raise ValueError(f"{name} must be finite in {part.dtype}, got {came} at [{index}]")
     return array
 
 
@@ -132,11 +163,42 @@ def _cast(array: Array, dtype: DTypeLike) -> Array:
         return array.astype(dtype, copy=False)
 
 
-def check_features(
-    X: ArrayLike, n_features: int, dtype: DTypeLike, name: str = "X", in_file: bool = False
-) -> Array:
-    """`X` as a finite (n_samples, n_features) array of `dtype`; `in_file` as in `check_array`."""
-    array = check_array(name, X, dtype, in_file)
+def _check_finite(name: str, array: Array, dtype: DTypeLike) -> None:
+    for start in range(0, len(array) if array.ndim else 1, ROWS_AT_ONCE):
+        part = _cast(array[start : start + ROWS_AT_ONCE] if array.ndim else array, dtype)
+        finite = np.isfinite(part)
+        if not finite.all():
+            where = np.argwhere(~finite)[0]
+            came = part[tuple(where)]
+            if array.ndim:
+                where[0] += start
+            index = ", ".join(map(str, where))
+            raise ValueError(f"{name} must be finite in {part.dtype}, got {came} at [{index}]")
+
+
+def check_vector(name: str, value: ArrayLike, n: int) -> Array:
+    """`value` as a vector of n numbers, floating or complex."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fciu":
+        raise TypeError(f"{name} must be numbers, got {describe(array)}")
+    if array.shape != (n,):
+        raise ValueError(f"{name} must have shape ({n},), got {array.shape}")
+    return array if array.dtype.kind in "fc" else array.astype(np.float64)
+
+
+# Samples
+
+
+def check_features(X: ArrayLike, n_features: int, dtype: DTypeLike, name: str = "X") -> Array:
+    """`X` as a finite (n_samples, n_features) array of `dtype`.
+
+    An `np.memmap` keeps the dtype that it has, so that its numbers stay in their file: whoever
+    takes samples of it casts those.
+    """
+    array = _real(name, X)
+    if not isinstance(X, np.memmap):
+        array = _cast(array, dtype)
+    _check_finite(name, array, dtype)
     if array.ndim != 2 or array.shape[1] != n_features:
         raise ValueError(f"{name} must have shape (n_samples, {n_features}), got {np.shape(X)}")
     return array
@@ -155,10 +217,54 @@ def check_pairs(X: Array, y: Array, X_name: str = "X", y_name: str = "y") -> Non
         )
 
 
-def check_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> float | Array:
-    """The weight of each sample in the mean: 1/N, or `sample_weight` over its sum."""
+def check_columns(
+    name: str, y: ArrayLike, n: int, k: int, dtype: DTypeLike, probabilities: bool = False
+) -> Array:
+    """Real targets as (n, k), from (n,) too where k is 1; in [0, 1] if they are probabilities."""
+    array = check_array(name, y, dtype)
+    if k == 1 and array.shape == (n,):
+        array = array[:, np.newaxis]
+    if array.shape != (n, k):
+        wanted = f"({n}, {k})" + (f" or ({n},)" if k == 1 else "")
+        raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
+    low, high = array.min(), array.max()
+    if probabilities and (low < 0 or high > 1):
+        raise ValueError(f"{name} must be 0 or 1 (or between), got values from {low:g} to {high:g}")
+    return array
+
+
+def check_labels(name: str, y: ArrayLike, n: int, k: int, dtype: DTypeLike) -> Array:
+    """Labels 0 … k − 1 as (n,) integers, or (n, k) rows of probabilities, scaled to sum to 1."""
+    array = np.asarray(y)
+    if array.ndim == 2:
+        array = check_array(name, array, dtype)
+    if array.shape not in ((n,), (n, k)):
+        raise ValueError(f"{name} must have shape ({n},) or ({n}, {k}), got {array.shape}")
+    if array.ndim == 2:
+        sums = array.sum(axis=1)
+        if array.min() < 0 or np.any(np.abs(sums - 1) > 1e-5):
+            raise ValueError(
+                f"{name} must have one-hot rows (or rows of probabilities that sum to 1), got "
+                f"row {array[np.argmax((array.min(axis=1) < 0) + np.abs(sums - 1))]}"
+            )
+        return array / sums[:, np.newaxis]  # else −p·z would not be −p·(z − max z)
+    if array.dtype.kind not in "iub":
+        raise TypeError(
+            f"{name} must be integer labels 0 to {k - 1} or one-hot rows, got dtype {array.dtype}"
+        )
+    low, high = array.min(), array.max()
+    if low < 0 or high >= k:
+        raise ValueError(
+            f"{name} must be labels from 0 to {k - 1} (the network has {k} outputs), got labels "
+            f"from {low} to {high}"
+        )
+    return array.astype(np.intp, copy=False)
+
+
+def check_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> Array:
+    """The weight of each sample in the mean, (N,): 1/N, or `sample_weight` over its sum."""
     if sample_weight is None:
-        return 1.0 / n_samples
+        return np.full(n_samples, 1.0 / n_samples)
     weight = check_array("sample_weight", sample_weight, np.float64)
     if weight.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {weight.shape}")
@@ -169,3 +275,152 @@ def check_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> floa
         )
     weight = weight / weight.max()  # first, so that no sum overflows
     return weight / weight.sum()
+
+
+# Networks, penalties and optimizers
+
+
+def check_outputs(outputs: object) -> Array:
+    """The (N, K) outputs of a network."""
+    if not isinstance(outputs, np.ndarray) or outputs.ndim != 2 or outputs.size == 0:
+        raise ValueError(f"outputs must be a (N, K) array, got {describe(outputs)}")
+    return outputs
+
+
+def check_dtype(name: str, dtype: object) -> np.dtype[Any]:
+    """float64 or float32, by name, as np.float32 or as np.dtype("float32")."""
+    told = getattr(dtype, "__name__", str(dtype))
+    return np.dtype(check_choice(name, told, ("float64", "float32")))
+
+
+def check_shape(name: str, value: Any, wanted: str, shape: tuple[int, ...]) -> None:
+    """An array of this shape, in words `wanted`."""
+    if np.shape(value) != shape:
+        raise ValueError(f"{name} must have {wanted} {shape}, got {np.shape(value)}")
+
+
+def check_masks(masks: Sequence[Array] | None, wanted: list[tuple[int, int]]) -> None:
+    """Dropout masks of these shapes, or None."""
+    got = wanted if masks is None else [np.shape(mask) for mask in masks]
+    if got != wanted:
+        raise ValueError(f"masks must have the shapes {wanted}, got {got}")
+
+
+def check_penalty_type(name: str, penalty: object) -> None:
+    """A penalty (see `tinyreg.core.penalties.Penalty`), or None."""
+    wanted = ("value", "subgradient", "prox", "residual", "smooth")
+    fits = not isinstance(penalty, type) and all(hasattr(penalty, method) for method in wanted)
+    if penalty is not None and not fits:
+        raise TypeError(f"{name} must be a penalty such as L1(1e-3), got {describe(penalty)}")
+
+
+def check_penalties(penalty: Any, bias_penalty: Any, n_layers: int) -> list[Any]:
+    """The penalty of each weight matrix, then of each bias vector; None where there is none."""
+    if isinstance(penalty, Sequence):
+        if len(penalty) != n_layers:
+            raise ValueError(
+                f"penalty must have one entry for each of the {n_layers} layers, got {len(penalty)}"
+            )
+        for layer, R in enumerate(penalty):
+            check_penalty_type(f"penalty[{layer}]", R)
+    else:
+        check_penalty_type("penalty", penalty)
+        penalty = [penalty] * n_layers
+    check_penalty_type("bias_penalty", bias_penalty)
+    if not getattr(bias_penalty, "elementwise", True):
+        raise TypeError(
+            f"bias_penalty must act on each number alone, as biases are no matrix; got "
+            f"{describe(bias_penalty)}"
+        )
+    return [*penalty, *([bias_penalty] * n_layers)]
+
+
+def unknown_sum(a: object, b: object) -> TypeError:
+    """The error for a sum of penalties whose prox is not known."""
+    return TypeError(
+        f"a + b must be of L1, L2, ElasticNet and GroupLasso of one axis, as the prox of other "
+        f"sums is not known; got {describe(a)} + {describe(b)}"
+    )
+
+
+def check_nonnegative(penalty: Any) -> None:
+    """Each λ of a penalty as a float >= 0."""
+    for field in dataclasses.fields(penalty):
+        if field.type == "float":
+            number = check_number(field.name, getattr(penalty, field.name), least=0)
+            object.__setattr__(penalty, field.name, number)  # the dataclass is frozen
+
+
+def check_step(step: float | Array, w: Array) -> float | Array:
+    """The step of a prox: one number >= 0, or one for each number of w."""
+    if type(step) is float and 0 <= step < math.inf:  # each training step comes by here
+        return step
+    if isinstance(step, np.ndarray) and step.ndim:
+        if step.shape != w.shape:
+            raise ValueError(
+                f"step must be a number or have w's shape {w.shape}, got {describe(step)}"
+            )
+        if not step.min(initial=0.0) >= 0:
+            raise ValueError(f"step must be >= 0, got a minimum of {step.min()}")
+        return step
+    return check_number("step", step.item() if isinstance(step, np.ndarray) else step, least=0)
+
+
+def check_optimizer(optimizer: T, method: str) -> T:
+    """An optimizer (see `tinyreg.core.optimizers.Optimizer`) that `method` can use."""
+    wanted = ("start", "step")
+    if isinstance(optimizer, type) or not all(hasattr(optimizer, name) for name in wanted):
+        raise TypeError(f"optimizer must be SGD(...) or Adam(...), got {describe(optimizer)}")
+    if method in ("decoupled", "naive") and not hasattr(optimizer, "lr"):
+        raise TypeError(
+            f"optimizer must have a learning rate lr for method={method!r}, got "
+            f"{describe(optimizer)}"
+        )
+    return optimizer
+
+
+def check_rate(name: str, lr: object) -> None:
+    """A learning rate: a number > 0, or a schedule, which is asked later."""
+    if not callable(lr):
+        check_number(name, lr, above=0)
+
+
+def check_nesterov(momentum: object, nesterov: object) -> None:
+    """0 <= momentum < 1, and > 0 for Nesterov's form."""
+    check_fraction("momentum", momentum)
+    if not isinstance(nesterov, bool):
+        raise TypeError(f"nesterov must be True or False, got {nesterov!r}")
+    if nesterov and momentum == 0:
+        raise ValueError("nesterov=True needs a momentum > 0, got 0")
+
+
+def check_betas(betas: object) -> None:
+    """Two numbers >= 0 and < 1."""
+    if not isinstance(betas, tuple | list) or len(betas) != 2:
+        raise TypeError(f"betas must be a pair of numbers, got {betas!r}")
+    for i, beta in enumerate(betas):
+        check_fraction(f"betas[{i}]", beta)
+
+
+def check_function(name: str, value: object) -> None:
+    """A function, or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function, got {describe(value)}")
+
+
+def check_pair(name: str, value: Any) -> Any:
+    """X and y, in a tuple or a list."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (X, y), got {describe(value)}")
+    return value
+
+
+def check_loop(
+    epochs: object, batch_size: object, seed: object, dropout: object, callback: object
+) -> None:
+    """The settings of a training loop."""
+    check_integer("epochs", epochs, least=1)
+    check_integer("batch_size", batch_size, least=1)
+    check_integer("seed", seed, least=0)
+    check_fraction("dropout", dropout)
+    check_function("callback", callback)

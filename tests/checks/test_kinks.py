@@ -5,7 +5,7 @@ import pytest
 
 import tinyreg as tr
 from tests.support.nets import random_case
-from tinyreg.checks.report import VERDICTS
+from tinyreg.checks.judge import VERDICTS
 
 
 def verdict(report):
@@ -198,7 +198,7 @@ def test_where_the_convention_gives_no_subgradient_the_report_says_so():
     assert tr.check_gradients(F, X, y, gradient=true).rows[0]["mismatch"] == 0
 
 
-def test_a_dead_unit_that_nothing_listens_to_is_no_kink():
+def test_a_dead_unit_that_changes_no_output_is_no_kink():
     net = tr.MLP((2, 3, 1), seed=3)
     net.weights[0][:, 1] = 0.0
     net.weights[1][1, 0] = 0.0
@@ -206,7 +206,7 @@ def test_a_dead_unit_that_nothing_listens_to_is_no_kink():
     X, y = np.random.default_rng(0).normal(size=(5, 2)), np.ones(5)
     report = tr.check_gradients(F, X, y)
     assert [row["kink"] for row in report.rows[:2]] == [0, 0]
-    # as soon as something listens, it is one
+    # as soon as it changes one, it is
     net.weights[1][1, 0] = 1.0
     assert tr.check_gradients(F, X, y).details["b1"].verdict.tolist() == ["match", "kink", "match"]
 
@@ -260,11 +260,11 @@ class Hinge(tr.SquaredError):
         margin = 1 - targets * outputs
         return np.sum(np.where(margin.real > 0, margin, 0), axis=1)
 
-    def predict(self, outputs, out=None):
+    def predict(self, outputs):
         raise NotImplementedError
 
-    def delta(self, outputs, targets, weight, out=None):
-        return -targets * (1 - targets * outputs > 0) * weight
+    def delta(self, outputs, targets, weight):
+        return -targets * (1 - targets * outputs > 0) * weight[:, np.newaxis]
 
 
 def test_a_kink_in_a_loss_of_ones_own():

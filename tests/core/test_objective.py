@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import tinyreg as tr
-from tests.support.derivatives import central, complex_step, relative_error
+from tests.support.derivatives import complex_step, relative_error
+from tests.support.problems import assert_gradient_is_right, problem
 from tinyreg.core import objective as objective_module
 from tinyreg.core.layers import ACTIVATIONS
 
@@ -16,38 +17,6 @@ PENALTIES = [
     tr.L2(0.05),
     tr.ElasticNet(0.05, 0.02),
 ]
-
-
-def problem(sizes=(4, 5, 3), n=6, activation="tanh", loss=None, penalty=None, **settings):
-    """An objective with random parameters, biases included, and data for it."""
-    loss = tr.SoftmaxCrossEntropy() if loss is None else loss
-    net = tr.MLP(sizes, activation)
-    for seed in range(1000):  # until no kink lies within the reach of the differences
-        rng = np.random.default_rng(seed)
-        net.params = rng.normal(size=net.n_params)
-        X = rng.normal(size=(n, sizes[0]))
-        hidden = net.trace(X).pre_activations[:-1]
-        if all(np.abs(z).min() > 5e-3 for z in hidden) and np.abs(net.params).min() > 1e-3:
-            break
-    else:
-        raise AssertionError("no seed without kinks")
-    if isinstance(loss, tr.SoftmaxCrossEntropy):
-        y = rng.integers(0, sizes[-1], n)
-    else:
-        y = rng.integers(0, 2, (n, sizes[-1]))
-    return tr.Objective(net, loss, penalty, **settings), X, y
-
-
-def assert_gradient_is_right(objective, X, y, sample_weight=None):
-    params = objective.net.params.copy()
-
-    def f(params):
-        return objective.value(X, y, params, sample_weight)
-
-    gradient = objective.gradient(X, y, sample_weight=sample_weight)
-    assert relative_error(gradient, complex_step(f, params)) <= 1e-12
-    assert relative_error(gradient, central(f, params)) <= 1e-7
-    np.testing.assert_array_equal(objective.net.params, params)
 
 
 @pytest.mark.parametrize("n", [1, 2, 33])
@@ -193,21 +162,20 @@ def test_a_pass_in_chunks_is_the_pass_as_a_whole(monkeypatch, rows):
     objective, X, y = problem(n=100, penalty=tr.L2(0.1))
     w = np.arange(1.0, 101.0)
     whole = objective.value(X, y, sample_weight=w), objective.gradient(X, y, sample_weight=w)
-    score = objective.score(objective.check(X, y), objective.net.params)
+    score = objective.on(X, y).value_and_score()[1]
     monkeypatch.setattr(objective_module, "ROWS", rows)
-    assert len(list(objective._chunks(objective.check(X, y)))) > 1
+    assert len(list(objective.on(X, y)._passes(None))) > 1
     assert objective.value(X, y, sample_weight=w) == pytest.approx(whole[0], rel=1e-14)
     np.testing.assert_allclose(
         objective.gradient(X, y, sample_weight=w), whole[1], rtol=1e-10, atol=1e-15
     )
-    assert objective.score(objective.check(X, y), objective.net.params) == score
+    assert objective.on(X, y).value_and_score()[1] == score
 
 
 def test_a_penalty_in_blocks_is_the_penalty_as_a_whole(monkeypatch):
     penalty = tr.ElasticNet(0.1, 0.2)
     whole, X, y = problem(penalty=penalty)
-    monkeypatch.setattr("tinyreg.core.blocks.SIZE", 7)
-    monkeypatch.setattr("tinyreg.core.objective.SIZE", 7)
+    monkeypatch.setattr(objective_module, "STRETCH", 7)
     pieces, _, _ = problem(penalty=penalty)
     assert len(pieces.penalised) == 5
     np.testing.assert_array_equal(pieces.gradient(X, y), whole.gradient(X, y))

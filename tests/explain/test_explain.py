@@ -10,8 +10,9 @@ import tinyreg as tr
 from tests.support.nets import random_targets
 from tinyreg.cli.main import main
 from tinyreg.core.layers import ACTIVATIONS
-from tinyreg.explain.explanation import hand_example
-from tinyreg.render.document import Block, Equation, Table, number, to_latex
+from tinyreg.explain.hand import hand_example
+from tinyreg.render.document import Document, Equation, Numbers, Table, number
+from tinyreg.render.latex import to_latex
 
 LOSSES = [tr.SoftmaxCrossEntropy(), tr.SigmoidCrossEntropy(), tr.SquaredError()]
 PENALTIES = [
@@ -203,7 +204,7 @@ def test_every_matrix_is_the_librarys(activation, loss):
     np.testing.assert_allclose(result("dz3"), loss.gradient(trace.outputs, y), rtol=1e-13)
     for equation in equations.values():
         for item in equation.numbers:
-            if isinstance(item, Block):
+            if isinstance(item, Numbers):
                 assert item.shown.size == np.prod(item.shape)  # all of it: nothing is large here
 
 
@@ -317,7 +318,7 @@ def test_latex_balances_whatever_is_explained(activation, loss, penalty):
 
 
 def test_latex_escapes_what_a_file_name_may_hold():
-    source = to_latex("t", [("s", ["row 0 of a_b%c&d#e$f{g}h^i~j\\k é.csv"])])
+    source = to_latex(Document("t", ["row 0 of a_b%c&d#e$f{g}h^i~j\\k é.csv"]))
     assert r"a\_b\%c\&d\#e\$f\{g\}h" in source
     assert_latex_balances(source)
 
@@ -524,8 +525,8 @@ class Huber(tr.SquaredError):
         e = np.abs(outputs - targets)
         return np.where(e < 1, e * e / 2, e - 0.5).sum(axis=1)
 
-    def delta(self, outputs, targets, weight, out=None):
-        return np.clip(outputs - targets, -1, 1) * weight
+    def delta(self, outputs, targets, weight):
+        return np.clip(outputs - targets, -1, 1) * weight[:, None]
 
 
 def test_a_loss_of_ones_own_is_not_given_the_formula_of_ours():

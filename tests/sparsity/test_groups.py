@@ -1,17 +1,17 @@
-"""The group lasso against minimisation, convexity itself, and the duals of whole problems."""
+"""The group lasso against exact minimisers, convexity, and a problem with a proved minimum."""
 
 import itertools
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 
 import tinyreg as tr
-from tests.core.test_objective import assert_gradient_is_right, problem
 from tests.support.derivatives import central, complex_step, relative_error
+from tests.support.groups import LAM, D, K, N, exact_prox, least_squares, proved_minimum
+from tests.support.problems import assert_gradient_is_right, problem
 from tinyreg import L1, L2, ElasticNet, GroupLasso
-from tinyreg.core import penalties as penalties_module
-from tinyreg.core.penalties import scaled_block_threshold
+from tinyreg.sparsity import groups as groups_module
+from tinyreg.sparsity.groups import scaled_block_threshold
 
 PENALTIES = [
     GroupLasso(0.7, axis=1),
@@ -116,48 +116,24 @@ def test_subgradient_inequality(penalty):
         assert penalty.value(V) >= lower - 1e-12 * (1 + abs(lower))
 
 
-def brute_force(penalty, W, t):
-    """The prox group by group, as the end of a search by SLSQP.
-
-    κ‖u‖ + l1 Σ|u| is the largest (a + b)·u with a in a ball and b in a box, so that the problem is
-    one in a and b: smooth, and solved for u in closed form.
-    """
-    out = np.zeros_like(W)
-    for w, c, u in zip(*(groups(penalty, a) for a in (W, t, out)), strict=True):
-        n, kappa = len(w), penalty.lam * np.sqrt(len(w))
-        curvature = 1 / c + 2 * penalty.l2
-
-        def pull(q, w=w, c=c, n=n):
-            return w / c - q[:n] - q[n:]
-
-        def f(q, pull=pull, curvature=curvature):
-            return (pull(q) ** 2 / (2 * curvature)).sum()
-
-        found = minimize(
-            f, np.zeros(2 * n), method="SLSQP",
-            bounds=[(None, None)] * n + [(-penalty.l1, penalty.l1)] * n,
-            constraints={"type": "ineq", "fun": lambda q, n=n, k=kappa: k**2 - q[:n] @ q[:n]},
-            options={"ftol": 1e-15, "maxiter": 1000},
-        )  # fmt: skip
-        u[:] = pull(found.x) / curvature
-    return out
-
-
-@pytest.mark.parametrize("penalty", PENALTIES[:5], ids=repr)
+@penalties
 @pytest.mark.parametrize("kind", ["small step", "step", "large step", "a step for each"])
 def test_prox_is_the_minimiser(penalty, kind):
     for seed in range(3):
         W = random(seed=seed)
         t = {"small step": 0.05, "step": 0.4, "large step": 1.5}.get(kind, steps(seed=seed))
-        found = brute_force(penalty, W, np.broadcast_to(t, W.shape))
+        found, each = np.empty_like(W), np.broadcast_to(t, W.shape)
+        for w, c, u in zip(*(groups(penalty, a) for a in (W, each, found)), strict=True):
+            u[:] = exact_prox(w, c, penalty.lam * np.sqrt(len(w)), penalty.l1, penalty.l2)
         p = penalty.prox(W, t)
 
         def f(U, W=W, t=t):
             return penalty.value(U) + ((U - W) ** 2 / (2 * np.broadcast_to(t, W.shape))).sum()
 
         assert f(p) <= f(found) + 1e-12
-        np.testing.assert_allclose(p, found, atol=3e-5)
-        # And nothing near it is better, whatever the search found.
+        np.testing.assert_allclose(p, found, rtol=1e-12, atol=1e-14)
+        np.testing.assert_array_equal(p == 0, found == 0)
+        # And nothing near it is better.
         rng = np.random.default_rng(seed)
         for size in (1e-6, 1e-3, 0.1):
             for _ in range(20):
@@ -178,7 +154,7 @@ def test_prox_meets_its_optimality_condition(penalty, t):
 @pytest.mark.parametrize("n", [1, 2, 10, 300])
 @pytest.mark.parametrize("spread", [0, 1, 4, 8])
 def test_the_root_is_found_for_thresholds_of_any_size(monkeypatch, n, spread):
-    monkeypatch.setattr(penalties_module, "NEWTON_STEPS", 12)
+    monkeypatch.setattr(groups_module, "NEWTON_STEPS", 12)
     rng = np.random.default_rng(n)
     w = rng.normal(size=(200, n)) * 10 ** rng.uniform(-spread, spread, (200, n))
     c = 10 ** rng.uniform(-spread, spread, (200, n))
@@ -296,8 +272,8 @@ def test_lambda_zero_is_elastic_net():
 
 @penalties
 def test_residual_is_the_distance_to_the_set_of_subgradients(penalty):
-    # At a group that is 0: κ·ball + l1·box, whose nearest point SLSQP looks for. Elsewhere one
-    # slope, but for a single 0 under l1, where it is an interval.
+    # At a group that is 0: κ·ball + l1·box, from whose nearest point to −g an exact prox leads to
+    # −g. Elsewhere one slope, but for a single 0 under l1, where it is an interval.
     W, g = with_zeros(random((5, 4))), random((5, 4), 1)
     got = groups(penalty, penalty.residual(W, g))
     zero_groups = 0
@@ -311,15 +287,8 @@ def test_residual_is_the_distance_to_the_set_of_subgradients(penalty):
             np.testing.assert_allclose(r, expected, rtol=1e-12, atol=1e-14)
             continue
         zero_groups += 1
-        found = minimize(
-            lambda q, g_g=g_g, n=n: ((g_g + q[:n] + q[n:]) ** 2).sum() / 2,
-            np.zeros(2 * n), method="SLSQP",
-            bounds=[(None, None)] * n + [(-penalty.l1, penalty.l1)] * n,
-            constraints={"type": "ineq", "fun": lambda q, n=n, k=kappa: k**2 - q[:n] @ q[:n]},
-            options={"ftol": 1e-15, "maxiter": 500},
-        )  # fmt: skip
-        expected = np.abs(g_g + found.x[:n] + found.x[n:])
-        np.testing.assert_allclose(r, expected, atol=1e-5)
+        expected = np.abs(exact_prox(-g_g, np.ones(n), kappa, penalty.l1))
+        np.testing.assert_allclose(r, expected, rtol=1e-12, atol=1e-14)
     assert zero_groups == 1
 
 
@@ -623,50 +592,6 @@ def test_hessian_vector_has_the_curvature_of_the_norms(axis):
 
 # A problem with one right answer: no hidden layer, several outputs, least squares.
 
-LAM = 0.05
-N, D, K = 24, 8, 3
-
-
-def least_squares():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(N, D))
-    W = np.zeros((D, K))
-    W[:3] = [[1.0, -0.5, 0.3], [-0.4, 0.8, 0.2], [0.3, 0.2, -0.6]]
-    return X, X @ W + 0.1 * rng.normal(size=(N, K)) + [0.5, -0.3, 0.1]
-
-
-def dual_optimum():
-    """The largest value of the dual, and the rows that may not be zero, by SciPy's SLSQP.
-
-    min ‖Y − X W − 1bᵀ‖²/2N + κ Σ ‖w_g‖  =  max Θ·Y − N‖Θ‖²/2  over ‖x_gᵀ Θ‖ ≤ κ, 1ᵀΘ = 0,
-
-    smooth in objective and constraints, which the primal is not. Where ‖x_gᵀ Θ‖ < κ, w_g = 0.
-    """
-    X, Y = least_squares()
-    kappa = LAM * np.sqrt(K)
-
-    def value_and_gradient(q):
-        theta = q.reshape(N, K)
-        return N / 2 * (q @ q) - (theta * Y).sum(), (N * theta - Y).ravel()
-
-    def ball(q):
-        return kappa**2 - ((X.T @ q.reshape(N, K)) ** 2).sum(axis=1)
-
-    def ball_jacobian(q):
-        inner = X.T @ q.reshape(N, K)
-        return -2 * np.einsum("nd,dk->dnk", X, inner).reshape(D, N * K)
-
-    mean_zero = np.kron(np.ones(N), np.eye(K))
-    found = minimize(
-        value_and_gradient, np.zeros(N * K), jac=True, method="SLSQP",
-        constraints=[
-            {"type": "ineq", "fun": ball, "jac": ball_jacobian},
-            {"type": "eq", "fun": lambda q: mean_zero @ q, "jac": lambda q: mean_zero},
-        ],
-        options={"ftol": 1e-15, "maxiter": 1000},
-    )  # fmt: skip
-    return -found.fun, ball(found.x) < 1e-6 * kappa**2
-
 
 def train(optimizer, n_steps, method="proximal"):
     X, Y = least_squares()
@@ -677,7 +602,7 @@ def train(optimizer, n_steps, method="proximal"):
         epochs=n_steps, batch_size=N,
     )  # fmt: skip
     objective = tr.Objective(net, tr.SquaredError(), penalty)
-    return net.weights[0], objective.stationarity(X, Y), objective.value(X, Y)
+    return net, objective.stationarity(X, Y), objective.value(X, Y)
 
 
 PROXIMAL = {
@@ -690,10 +615,11 @@ PROXIMAL = {
 
 @pytest.mark.parametrize("name", PROXIMAL)
 def test_every_optimizer_with_a_prox_rests_at_the_solution(name):
-    W, stationarity, value = train(*PROXIMAL[name])
-    best, alive = dual_optimum()
+    net, stationarity, value = train(*PROXIMAL[name])
+    (W,), (b,) = net.weights, net.biases
+    best, alive = proved_minimum(W, b)
     assert stationarity <= 1e-8
-    assert value == pytest.approx(best, rel=1e-9)
+    assert value == pytest.approx(best, rel=1e-12)
     np.testing.assert_array_equal(W.any(axis=1), alive)
     assert 0 < alive.sum() < D
     assert np.all(W[alive] != 0)  # rows live or die as a whole
@@ -706,8 +632,8 @@ def test_the_naive_control_does_not(name):
 
 
 def test_a_subgradient_makes_no_row_zero():
-    W, _, _ = train(*PROXIMAL["sgd"], method="subgradient")
-    assert W.all()
+    net, _, _ = train(*PROXIMAL["sgd"], method="subgradient")
+    assert net.weights[0].all()
 
 
 def test_scikit_learns_multi_task_lasso_is_the_same():
@@ -715,7 +641,8 @@ def test_scikit_learns_multi_task_lasso_is_the_same():
     X, Y = least_squares()
     # (1/2n) ‖Y − X W − b‖² + α Σ ‖w_g‖, so α = λ√K.
     model = linear_model.MultiTaskLasso(LAM * np.sqrt(K), tol=1e-14, max_iter=100_000).fit(X, Y)
-    W, _, value = train(*PROXIMAL["heavy ball"])
+    net, _, value = train(*PROXIMAL["heavy ball"])
+    W = net.weights[0]
     np.testing.assert_allclose(W, model.coef_.T, atol=1e-7)
     np.testing.assert_array_equal(W == 0, model.coef_.T == 0)
     error = Y - model.predict(X)
@@ -731,7 +658,7 @@ def test_skglms_multi_task_lasso_is_the_same():
     X_centred, Y_centred = X - X.mean(axis=0), Y - Y.mean(axis=0)
     model = skglm.MultiTaskLasso(LAM * np.sqrt(K), tol=1e-12, fit_intercept=False)
     model.fit(X_centred, Y_centred)
-    W, _, _ = train(*PROXIMAL["heavy ball"])
+    W = train(*PROXIMAL["heavy ball"])[0].weights[0]
     np.testing.assert_allclose(W, model.coef_.T, atol=1e-7)
     np.testing.assert_array_equal(W == 0, model.coef_.T == 0)
 

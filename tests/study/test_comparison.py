@@ -8,7 +8,8 @@ import pytest
 from scipy import sparse
 
 import tinyreg as tr
-from tinyreg.datasets.tables import train_test_split
+from tinyreg.datasets.splits import train_test_split
+from tinyreg.render.markdown import to_markdown
 from tinyreg.sparsity.measures import active_inputs, active_units, dead_share
 from tinyreg.study.convergence import converge
 
@@ -164,6 +165,15 @@ def test_the_table_shows_mean_and_spread(comparison):
     assert max(map(len, lines[:-1])) < 120
 
 
+def test_the_document_is_markdown_too(comparison):
+    title, _, _, *table, verdict = filter(None, to_markdown(comparison.document()).splitlines())
+    assert title.startswith("# data: 160 training and 40 test samples")
+    assert table[0] == "|  | none | subgradient | proximal | decoupled | naive |"
+    assert all(line.count("|") - line.count(r"\|") == 7 for line in table)
+    assert len(table) == 2 + 13
+    assert verdict == comparison.verdict().replace("|", r"\|").replace("<", r"\<")
+
+
 def test_the_verdict_is_computed_from_the_runs(comparison):
     verdict = comparison.verdict()
     share = 100 * comparison.of("proximal", "exact_zeros").mean()
@@ -182,7 +192,8 @@ def test_the_verdict_of_a_smooth_penalty_claims_no_zeros():
     assert "for all of them" in result.verdict()  # a smooth penalty needs no prox
     alone = tr.compare(*digits(), hidden=(8,), epochs=1, seeds=(0,), methods=("none",))
     assert "nothing to compare" in alone.verdict()
-    assert " ± " not in alone._table()  # one seed has no spread
+    _, table, _ = str(alone).split("\n\n")
+    assert " ± " not in table  # one seed has no spread
 
 
 def test_regression_reports_r2():
@@ -298,6 +309,12 @@ def test_convergence_runs_from_the_first_seeds_weights():
         assert curve.objective[0] == pytest.approx(start.value(X, y), rel=1e-12)
         assert len(curve.objective) == len(curve.seconds) <= 31
     assert "at most" in str(result)  # convex: the gap is known
+    assert str(result).endswith(str(result.convergence))
+    markdown = to_markdown(result.convergence.document())
+    assert to_markdown(result.document()).endswith(markdown)
+    assert markdown.startswith("| full batch | steps | F − F\\_best | stationarity |")
+    assert "| fista | 30 |" in markdown
+    assert markdown.splitlines()[-1].startswith("F\\_best = ")
 
 
 def test_the_solvers_rank_as_the_theory_says():

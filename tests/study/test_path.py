@@ -10,9 +10,13 @@ import pytest
 from scipy import sparse
 
 import tinyreg as tr
-from tinyreg.core.optimizers import cosine
-from tinyreg.datasets.tables import train_test_split
-from tinyreg.study.path import Failure, LambdaPath, Point, Walk, _is_dead, _measure, with_lam
+from tinyreg.core.training import METHODS
+from tinyreg.datasets.splits import train_test_split
+from tinyreg.render.markdown import to_markdown
+from tinyreg.solvers.schedules import cosine
+from tinyreg.study.path import LambdaPath
+from tinyreg.study.setup import Setup
+from tinyreg.study.walk import Failure, Point, Walk, is_dead, measure, with_lam
 
 LAMS = [1e-3, 1e-2, 0.1, 1.0, 10.0]  # dead at the last ones, with these long steps
 
@@ -166,10 +170,21 @@ def test_json_and_table_hold_every_stop(result, tmp_path):
     assert max(map(len, lines)) < 110
 
 
+def test_the_document_is_markdown_too(result):
+    lines = to_markdown(result.document()).splitlines()
+    assert lines[0].startswith("# data: 96 training, 24 validation and 30 test samples")
+    stops = [line for line in lines if line.startswith("|") and "e-03 |" in line]
+    assert {line.count("|") for line in stops} == {11}
+    for method in ("subgradient", "proximal"):
+        assert f"{method}  (\\* best validation score, + one-standard-error choice)" in lines
+
+
 def test_the_picture_is_drawn(result, tmp_path):
     image = pytest.importorskip("matplotlib.image", reason="needs the plot extra")
-    result.plot(tmp_path / "path.png")
-    assert min(image.imread(tmp_path / "path.png").shape[:2]) > 300
+    failed = [Failure("subgradient", seed, 0.1, "diverged") for seed in (0, 1)]
+    for some in (result, LambdaPath(result.settings, result.points, failed)):
+        some.plot(tmp_path / "path.png")
+        assert min(image.imread(tmp_path / "path.png").shape[:2]) > 300
 
 
 def test_no_hidden_layer_no_test_data_and_real_targets():
@@ -300,25 +315,31 @@ def test_without_hidden_layers_the_walk_ends_at_lambda_max():
 
 def test_a_net_is_dead_where_any_layer_is():
     net = tr.MLP((4, 3, 2))
-    assert not _is_dead(net)
+    assert not is_dead(net)
     for layer in (0, 1):
         dead = net.copy()
         dead.weights[layer][:] = 0
-        assert _is_dead(dead)
+        assert is_dead(dead)
 
 
 def test_a_unit_is_active_with_weights_on_both_sides():
     X, y, X_val, y_val, _, _ = data()
     loss, R = tr.SoftmaxCrossEntropy(), tr.L1(0.1)
-    task = Walk(
-        "proximal", 0, (0.1,), R, loss, (64, 6, 10), "relu", "float64", tr.SGD(0.1), 1, 1, 32,
-        (X, y), (X_val, y_val), None,
+    setup = Setup(
+        {"train": (X, y), "validation": (X_val, y_val)}, METHODS, loss=loss, penalty=R,
+        methods=["proximal"], hidden=(6,), activation="relu", dtype="float64",
+        optimizer=tr.SGD(0.1), epochs=1, batch_size=32, seeds=[0],
     )  # fmt: skip
-    net = tr.MLP((64, 6, 10), seed=0)
-    assert _measure(task, tr.Objective(net, loss, R), 0.1, 0.0).active_units == 6
-    net.weights[1][2] = 0  # nobody listens
-    net.weights[0][:, 4] = 0  # nothing goes in
-    assert _measure(task, tr.Objective(net, loss, R), 0.1, 0.0).active_units == 4
+    task = Walk(setup, "proximal", 0, (0.1,), 1)
+    net, history = tr.MLP((64, 6, 10), seed=0), tr.History([1.0], [0.0], [1.0], [0.0])
+
+    def active():
+        return measure(task, 0.1, tr.Objective(net, loss, R), history, 0.0).active_units
+
+    assert active() == 6
+    net.weights[1][2] = 0  # its output is not used
+    net.weights[0][:, 4] = 0  # its input is not
+    assert active() == 4
 
 
 def test_a_penalty_is_walked_by_its_lambda():

@@ -11,6 +11,16 @@ from tinyreg.core.layers import ACTIVATIONS
 STATES = ("dense", "sparse", "dead", "tiny", "saturated", "zero samples", "all of it")
 
 
+def small_problem(
+    activation="tanh", penalty=None, loss=None, dtype="float64", sizes=(4, 5, 3), n=7
+):
+    """An objective with its X and labels, always the same."""
+    rng = np.random.default_rng(0)
+    net = tr.MLP(sizes, activation, dtype=dtype, seed=1)
+    X = rng.normal(size=(n, sizes[0]))
+    return tr.Objective(net, loss or tr.SoftmaxCrossEntropy(), penalty), X, rng.integers(0, 3, n)
+
+
 def random_targets(loss, n_samples, n_outputs, rng):
     if isinstance(loss, tr.SoftmaxCrossEntropy):
         return rng.integers(0, n_outputs, n_samples)

@@ -1,45 +1,26 @@
-"""Is this gradient right? Checks for tinyreg's objectives and for anyone's code.
-
-====================  ============================================================================
-`check_gradients`     every parameter of an `Objective`, fast, with kinks found exactly
-`check_gradient`      any scalar function of an array, and anyone's gradient of it
-`check_backward`      any layer: a forward and its backward, all inputs
-`check_penalty`       a penalty's value, subgradient, prox and residual against one another
-====================  ============================================================================
-
-Each returns a `Report`: print it, look at `report.ok`, or call `report.raise_if_failed()` in a
-test. How derivatives are measured stands in `tinyreg.checks.differences`, how they are judged, and what a
-kink means, in `tinyreg.checks.report`.
-"""
+"""Every gradient of an objective, fast, with kinks found exactly."""
 
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.checks.differences import EPS, Measured, Perturbations, complex_slope, penalty_slopes
-from tinyreg.checks.function import (
-    RTOL,
-    as_gradient,
-    check_backward,
-    check_gradient,
-    check_repeats,
-    measure,
-    note_refuted,
-    precision_of,
-    widened,
-)
-from tinyreg.checks.penalty import check_penalty
-from tinyreg.checks.report import Part, Report, block_row
-from tinyreg.core.network import MLP, forward_pass
-from tinyreg.core.objective import Data, Objective
-from tinyreg.validate import Array, check_array, check_integer, check_number, describe
-
-__all__ = ["check_backward", "check_gradient", "check_gradients", "check_penalty"]
+from tinyreg import validate
+from tinyreg.checks.diagnose import locate
+from tinyreg.checks.differences import EPS, Measured, complex_slope, measure, refuted_notes
+from tinyreg.checks.function import RTOL, as_gradient, check_repeats, precision_of
+from tinyreg.checks.judge import Part
+from tinyreg.checks.penalty import penalty_slopes
+from tinyreg.checks.perturb import Perturbations, measure_network
+from tinyreg.checks.report import Report, add_row
+from tinyreg.core.network import Block, forward_pass
+from tinyreg.core.objective import Objective, Samples
+from tinyreg.validate import Array, Maybe
 
 
 def check_gradients(
@@ -47,8 +28,8 @@ def check_gradients(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    params: ArrayLike | None = None,
-    sample_weight: ArrayLike | None = None,
+    params: Maybe = None,
+    sample_weight: Maybe = None,
     masks: list[Array] | None = None,
     gradient: ArrayLike | Callable[[Array], ArrayLike] | None = None,
     precision: bool = False,
@@ -58,23 +39,20 @@ def check_gradients(
 ) -> Report:
     """Check every coordinate of an objective's gradient.
 
-    The data gradient and the penalty's part are judged apart, so that neither drowns the other.
-    Two judges measure each derivative: the complex step, exact to rounding, and real central
-    differences. They perturb one parameter at a time and use forward code only.
+    The data gradient and the penalty's part are judged apart, so that neither hides the other. Two
+    judges measure each derivative: the complex step, exact to rounding, and real central
+    differences. They move one parameter at a time and use forward code only.
 
-    Before anything is judged, the fast evaluation is compared with `objective.value` itself at
-    random parameters. If that is another function (in a subclass, say), it is the one to be
-    judged: then every parameter is perturbed by itself through `objective.value`, and a note says
-    so.
+    Before anything is judged, that fast evaluation is compared with `objective.value` at random
+    parameters. If that is another function (in a subclass, say), it is the one to be judged: then
+    every parameter is moved by itself through `objective.value`, and a note says so.
 
     Parameters
     ----------
     objective : Objective
-    X, y : arrays
-        As for `Objective`, like sample_weight.
+    X, y, sample_weight : arrays, as for `Objective`
     params : (n_params,) array, optional
         Where to check; the network's own parameters if left out.
-    sample_weight : (N,) array, optional
     masks : list of (N, n_l) arrays, optional
         Dropout masks of the hidden layers, which stay as they are. The gradient judged is then
         that of `net.trace(X, params, masks)` and `net.backward`.
@@ -83,12 +61,9 @@ def check_gradients(
     precision : bool
         Also measure the rounding of the gradient (without masks) computed in float32. The
         formulas themselves are always checked in float64.
-    rtol : float
-        The relative error allowed, beyond a bound of the rounding errors.
-    plain : bool
-        Always perturb through `objective.value`: slow, simple, and for comparison.
-    seed : int
-        Of the random directions and parameters.
+    rtol : float, the relative error allowed, beyond a bound of the rounding errors
+    plain : bool, always go through `objective.value`: slow, simple, and for comparison
+    seed : int, of the random directions and parameters
 
     Returns
     -------
@@ -105,12 +80,12 @@ def check_gradients(
     -----
     At a kink (a pre-activation at 0 that the parameter moves, a weight at 0 with an L1 penalty)
     the given value passes as `kink` if it is the slope of the branch that the forward pass takes,
-    or lies between D⁻ and D⁺. If it is neither, it is a `mismatch`. A kink that lies beside the
-    point, nearer than the first step, is left behind by a smaller or a one-sided step.
+    or lies between D⁻ and D⁺; else it is a `mismatch`. A kink beside the point, nearer than the
+    first step, is avoided by a smaller or a one-sided step.
 
     Examples
     --------
-    >>> from tinyreg import L1, SquaredError
+    >>> from tinyreg import L1, MLP, SquaredError
     >>> net = MLP((3, 4, 1), seed=0)
     >>> net.weights[0][0, :] = 0.0  # an input that L1 has cut off
     >>> F = Objective(net, SquaredError(), penalty=L1(0.1))
@@ -122,250 +97,225 @@ def check_gradients(
     >>> wrong.ok, wrong.rows[2]["diagnosis"]
     (False, 'constant factor 2: a 2 too much')
     """
-    if not isinstance(objective, Objective):
-        raise TypeError(f"objective must be an Objective, got {describe(objective)}")
-    check_number("rtol", rtol, above=0)
-    check_integer("seed", seed, least=0)
+    validate.check_type("objective", objective, Objective, "an Objective")
+    validate.check_number("rtol", rtol, above=0)
+    validate.check_integer("seed", seed, least=0)
     own = objective.net.check_params(params)
     if own.dtype.kind == "c":
-        raise TypeError(f"params must be real numbers, got {describe(own)}")
-    check_array("params", own, np.float64)
-    objective.check(X, y, sample_weight)
-    objective, vector = _in_double(objective, own)
-    given = _given_gradients(objective, X, y, vector, sample_weight, masks, gradient)
+        raise TypeError(f"params must be real numbers, got {validate.describe(own)}")
+    validate.check_array("params", own, np.float64)
+    objective.on(X, y, sample_weight)  # as its network takes them, before all is in float64
+    if objective.net.dtype != np.float64:
+        objective = _in_precision(objective, "float64")
+    samples = objective.on(X, y, sample_weight).samples
+    samples = samples._replace(X=samples.X.astype(np.float64, copy=False))  # a memmap keeps its own
+    case = _Case(objective, X, y, sample_weight, samples, own.astype(np.float64), masks)
+    of_data, of_all = case.gradients(gradient)
+    check_repeats("objective.value", case.value, case.params, finite=True)
 
-    net, notes = objective.net, list[str]()
-    data = objective.check(X, y, sample_weight)
-    value = _value_function(objective, X, y, vector, data, sample_weight, masks)
-    check_repeats("objective.value", value, vector, finite=True)
     rng = np.random.default_rng(seed)
-
-    data_part = penalty = None
-    if not plain:
-        penalty = _penalty_part(objective, vector)
-        data_part = _data_part(objective, data, vector, masks, value, rng, notes)
-    if data_part is None:
-        measured, refuted = measure(value, vector, "auto", rng)
-        note_refuted(notes, refuted, vector.size)
-    elif penalty is not None:
-        measured = data_part.plus(penalty)
-
-    eps = precision_of(*given)
-    whole = Part("F", np.asarray(given[-1], np.float64), measured)
+    title = f"gradient of {objective.loss!r} of {objective.net!r}, penalty {objective.penalty!r}"
+    report = Report(f"{title}, {len(samples.targets)} samples", [])
+    apart = None if plain else _slopes_apart(case, rng, report.notes)
+    if apart is None:
+        measured, notes = measure(case.value, case.params, "auto", rng)
+        report.notes.extend(notes)
+    else:
+        measured = apart[0].plus(apart[1])
+    whole = Part("F", of_all.astype(np.float64), measured)
+    eps = precision_of(of_data, of_all)
     parts = [whole]
-    if data_part is not None and penalty is not None and len(given) == 2 and eps == EPS:
-        share = whole.given - given[0]
-        rest = copy.copy(penalty)
-        # F's gradient minus L's carries the rounding of both.
-        rest.error = rest.error + 2 * EPS * (np.abs(whole.given) + np.abs(given[0]))
-        parts = [Part("data", given[0], data_part), Part("penalty", share, rest)]
+    if apart and gradient is None and eps == EPS:
+        parts = _parts_apart(of_data, whole.given, *apart)
 
-    terms = _penalty_terms(objective, vector)
-    report = Report(_title(objective, len(data.X)), [], notes)
-    for name, where in _blocks(net):
-        row, report.details[name] = block_row(
-            name,
-            [_cut(part, where, eps) for part in parts],
+    terms = _penalty_terms(case)
+    for block in _blocks(case):
+        add_row(
+            report,
+            block.name,
+            [_cut(part, block, eps) for part in parts],
             rtol,
-            whole=_cut(whole, where, eps),
-            n_samples=len(data.X),
-            terms=[(told, term[where]) for told, term in terms],
+            whole=_cut(whole, block, eps),
+            n_samples=len(samples.targets),
+            terms=[(told, block.of(term)) for told, term in terms],
         )
-        report.rows.append(row)
-    if data_part is not None and penalty is not None:
-        _count_zeros(objective, vector, data_part, penalty.kink, report)
+    if apart:
+        _count_zeros(case, *apart, report)
     if precision:
-        _measure_precision(objective, X, y, vector, sample_weight, report)
-    _locate(report)
+        _measure_precision(case, report)
+    report.notes.extend(locate(report.rows))
     return report
 
 
-def _in_double(objective: Objective, params: Array) -> tuple[Objective, Array]:
-    """The objective on a float64 copy of the network, and the parameters in float64."""
-    vector = params.astype(np.float64)
-    if objective.net.dtype == np.float64:
-        return objective, vector
-    twin, net = copy.copy(objective), copy.copy(objective.net)
-    net.dtype, net._params = np.dtype(np.float64), objective.net.params.astype(np.float64)
-    twin.net = net
-    return twin, vector
+class _Case(NamedTuple):
+    """What is checked: F at one point, in float64.
 
+    `value` and `gradients` ask the objective's own methods, which a subclass may have changed.
+    """
 
-def _blocks(net: MLP) -> list[tuple[str, Array]]:
-    """W1, b1, W2, …: the positions in the parameter vector, in the block's shape."""
-    weights, biases = net.unpack(np.arange(net.n_params))
-    return [
-        block
-        for layer, (W, b) in enumerate(zip(weights, biases, strict=True), start=1)
-        for block in ((f"W{layer}", W), (f"b{layer}", b))
-    ]
+    objective: Objective
+    X: ArrayLike
+    y: ArrayLike
+    sample_weight: Maybe
+    samples: Samples
+    params: Array
+    masks: list[Array] | None
 
+    def value(self, p: Array) -> Any:
+        """F; with dropout masks, as its network and loss say it."""
+        F = self.objective
+        if self.masks is None:
+            return F.value(self.X, self.y, params=p, sample_weight=self.sample_weight)
+        outputs = F.net.trace(self.X, p, self.masks).outputs
+        return F.loss.value(outputs, self.y, self.sample_weight) + F.penalty_value(p)
 
-def _cut(part: Part, where: Array, eps: float) -> Part:
-    return Part(part.name, part.given[where], widened(part.measured.take(where), eps))
-
-
-def _given_gradients(
-    objective: Objective,
-    X: ArrayLike,
-    y: ArrayLike,
-    params: Array,
-    sample_weight: ArrayLike | None,
-    masks: list[Array] | None,
-    gradient: ArrayLike | Callable[[Array], ArrayLike] | None,
-) -> list[Array]:
-    """What is to be judged: (∇L, ∇F), or just the ∇F that was handed in."""
-    shape = params.shape
-    if gradient is not None:
-        if callable(gradient):
-            return [as_gradient(check_repeats("gradient", gradient, params), shape)]
-        return [as_gradient(gradient, shape)]
-    if masks is not None:
-        net = objective.net
-        trace = net.trace(X, params, masks)
-        dout = objective.loss.gradient(trace.outputs, y, sample_weight)
-        data = net.backward(trace, dout, params)
-        whole = data.copy()
-        objective.add_subgradient(whole, params)
-        return [data, whole]
-    passed = []
-    for name, method in (
-        ("objective.data_gradient", objective.data_gradient),
-        ("objective.gradient", objective.gradient),
-    ):
-
-        def at(p: Array, method: Any = method) -> Any:
-            return method(X, y, params=p, sample_weight=sample_weight)
-
-        passed.append(as_gradient(check_repeats(name, at, params), shape, name))
-    return passed
-
-
-def _value_function(
-    objective: Objective,
-    X: ArrayLike,
-    y: ArrayLike,
-    params: Array,
-    data: Data,
-    sample_weight: ArrayLike | None,
-    masks: list[Array] | None,
-) -> Callable[[Array], Any]:
-    """F as the objective says it; with dropout masks, as its network and loss say it."""
-    if masks is None:
-        return lambda p: objective.value(X, y, params=p, sample_weight=sample_weight)
-
-    def value(p: Array) -> Any:
-        outputs = objective.net.trace(X, p, masks).outputs
-        return objective.loss.value(outputs, y, sample_weight) + objective.penalty_value(p)
-
-    return value
-
-
-def _data_part(
-    objective: Objective,
-    data: Data,
-    params: Array,
-    masks: list[Array] | None,
-    value: Callable[[Array], Any],
-    rng: np.random.Generator,
-    notes: list[str],
-) -> Measured | None:
-    """The derivatives of L by batched perturbations; None if those judge another function."""
-    net = objective.net
-
-    def reference(p: Array) -> Any:
+    def data_value(self, p: Array) -> Any:
         """L, from the forward code of the layers and the loss."""
-        outputs = forward_pass(data.X, *net.unpack(p), net.activation, masks).outputs
-        return objective.loss.weighted_sum(outputs, data.targets, data.weight)
+        net, samples = self.objective.net, self.samples
+        outputs = forward_pass(samples.X, *net.unpack(p), net.activation, self.masks).outputs
+        return self.objective.loss.weighted_sum(outputs, samples.targets, samples.weight)
 
-    size = np.abs(params).max()
-    for spread in (0.0, 1e-3, 0.1, 0.1):
-        p = params + spread * max(size, 1e-3) * rng.standard_normal(params.shape)
-        with np.errstate(over="ignore", invalid="ignore"):
-            data_value, penalty_value, whole = reference(p), objective.penalty_value(p), value(p)
-        summed = sum(float(R.value(p[block])) for block, R in objective.penalised)
-        for what, theirs, ours in (
-            ("objective.value", whole, data_value + summed),
-            ("objective.penalty_value", penalty_value, summed),
-        ):
-            if np.isfinite(ours) and not abs(ours - theirs) <= 1e-9 * max(abs(ours), abs(theirs)):
-                notes.append(
-                    f"{what} is not that of the network's layers, the loss and the penalty "
-                    f"({theirs:.6g} against {ours:.6g}): judged by perturbing objective.value "
-                    "parameter by parameter"
-                )
-                return None
+    def gradients(self, handed: ArrayLike | Callable[[Array], ArrayLike] | None) -> list[Array]:
+        """What is to be judged: ∇L and ∇F, or twice the ∇F that was handed in."""
+        F, shape = self.objective, self.params.shape
+        if handed is not None:
+            if callable(handed):
+                handed = check_repeats("gradient", handed, self.params)
+            return 2 * [as_gradient(handed, shape)]
+        if self.masks is not None:
+            trace = F.net.trace(self.X, self.params, self.masks)
+            dout = F.loss.gradient(trace.outputs, self.y, self.sample_weight)
+            data = F.net.backward(trace, dout, self.params)
+            whole = data.copy()
+            F.add_subgradient(whole, self.params)
+            return [data, whole]
 
-    stencil = Perturbations(net, objective.loss, data, params, masks)
-    layers, refuted = stencil.measure()
-    measured = Measured.blank(params.shape)
-    for layer, (W, b) in enumerate(zip(*net.unpack(np.arange(net.n_params)), strict=True)):
-        measured.put(W, layers[layer].take(slice(None, -1)))
-        measured.put(b, layers[layer].take(-1))
-    if not _evaluators_agree(stencil, measured, reference, params, net, rng):
-        notes.append(
-            "the network's forward pass is not made of the layers that it should be made of: "
-            "judged by perturbing objective.value parameter by parameter"
-        )
+        def given(name: str) -> Array:
+            method = getattr(F, name)
+            at = functools.partial(method, self.X, self.y, sample_weight=self.sample_weight)
+            name = f"objective.{name}"
+            return as_gradient(check_repeats(name, lambda p: at(params=p), self.params), shape, name)
+
+        return [given("data_gradient"), given("gradient")]
+
+
+def _in_precision(objective: Objective, dtype: str) -> Objective:
+    """The objective on a copy of the network in another precision."""
+    twin = copy.copy(objective)
+    twin.net = objective.net.astype(dtype)
+    return twin
+
+
+def _layers(case: _Case) -> list[tuple[Block, Block]]:
+    """(W1, b1), (W2, b2), …"""
+    blocks = case.objective.net.blocks
+    n_layers = len(blocks) // 2
+    return list(zip(blocks[:n_layers], blocks[n_layers:], strict=True))
+
+
+def _blocks(case: _Case) -> list[Block]:
+    """In the order of the report: W1, b1, W2, b2, …"""
+    return [block for layer in _layers(case) for block in layer]
+
+
+def _cut(part: Part, block: Block, eps: float) -> Part:
+    return Part(part.name, block.of(part.given), part.measured.each(block.of).widened(eps))
+
+
+# ---------------------------------------------------------------- the two terms
+
+
+def _slopes_apart(
+    case: _Case, rng: np.random.Generator, notes: list[str]
+) -> tuple[Measured, Measured] | None:
+    """The derivatives of L and of R, or None if F is not the function that is measured fast."""
+    how = "judged by perturbing objective.value parameter by parameter"
+    other = _another_function(case, rng)
+    if other:
+        notes.append(f"{other}: {how}")
         return None
-    note_refuted(notes, int(refuted.sum()), params.size)
-    return measured
+    net, loss = case.objective.net, case.objective.loss
+    moves = Perturbations(net, loss, case.samples, case.params, case.masks)
+    data, refuted = measure_network(moves)
+    # Where the forward pass drops imaginary parts, real changes have to do.
+    if not (_slopes_agree(case, data, rng) or _changes_agree(case, moves, rng)):
+        other = "the network's forward pass is not made of the layers that it should be made of"
+        notes.append(f"{other}: {how}")
+        return None
+    notes += refuted_notes(refuted, case.params.size)
+    penalty = Measured.smooth(np.zeros(case.params.shape))
+    for block, R in case.objective.penalised:
+        slopes = penalty_slopes(R, block.of(case.params).copy())
+        penalty.put(block.span, slopes.each(np.ravel))
+    return data, penalty
 
 
-def _evaluators_agree(
-    stencil: Perturbations,
-    measured: Measured,
-    reference: Callable[[Array], Any],
-    params: Array,
-    net: MLP,
-    rng: np.random.Generator,
-) -> bool:
-    """Do the batched perturbations differentiate the same function as the whole forward pass?
+def _parts_apart(of_data: Array, of_all: Array, data: Measured, penalty: Measured) -> list[Part]:
+    """∇L and ∇F − ∇L, which carries the rounding of both."""
+    error = penalty.error + 2 * EPS * (np.abs(of_all) + np.abs(of_data))
+    rest = Part("penalty", of_all - of_data, penalty._replace(error=error))
+    return [Part("data", of_data, data), rest]
 
-    By the complex step along random directions, which any wrong coordinate would change; where
-    the forward pass drops imaginary parts, by a few real perturbations in each layer.
+
+def _another_function(case: _Case, rng: np.random.Generator) -> str:
+    """Which value is not the sum of L and R, at the parameters and near them; "" if none is."""
+    F, params = case.objective, case.params
+    size = max(np.abs(params).max(), 1e-3)
+    for spread in (0.0, 1e-3, 0.1, 0.1):
+        p = params + spread * size * rng.standard_normal(params.shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            data, R, whole = case.data_value(p), F.penalty_value(p), case.value(p)
+        summed = sum(float(penalty.value(block.of(p))) for block, penalty in F.penalised)
+        for name, theirs, ours in (("value", whole, data + summed), ("penalty_value", R, summed)):
+            if np.isfinite(ours) and not abs(ours - theirs) <= 1e-9 * max(abs(ours), abs(theirs)):
+                return (
+                    f"objective.{name} is not that of the network's layers, the loss and the "
+                    f"penalty ({theirs:.6g} against {ours:.6g})"
+                )
+    return ""
+
+
+def _slopes_agree(case: _Case, measured: Measured, rng: np.random.Generator) -> bool:
+    """Are they those of the whole forward pass, by the complex step along random directions?
+
+    Any wrong coordinate would change these.
     """
     known = np.isfinite(measured.value)
     for _ in range(2):
-        v = known * rng.choice([-1.0, 1.0], params.shape) * rng.uniform(1, 2, params.shape)
-        slope = complex_slope(reference, params, v)
-        expected = np.vdot(measured.value, v)
+        v = known * rng.choice([-1.0, 1.0], known.shape) * rng.uniform(1, 2, known.shape)
+        slope = complex_slope(case.data_value, case.params, v)
         size = np.vdot(np.abs(measured.value), np.abs(v))
-        if not abs(slope - expected) <= 1e-9 * size + np.vdot(measured.error, np.abs(v)):
-            break
-    else:
-        return True
-    base = reference(params)
-    weights, biases = net.unpack(np.arange(net.n_params))
-    for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
-        places = np.concatenate([W.ravel(), b])
+        error = 1e-9 * size + np.vdot(measured.error, np.abs(v))
+        if not abs(slope - np.vdot(measured.value, v)) <= error:
+            return False
+    return True
+
+
+def _changes_agree(case: _Case, moves: Perturbations, rng: np.random.Generator) -> bool:
+    """Are a few changes of L in each layer those of the whole forward pass, in real numbers?"""
+    base = case.data_value(case.params)
+    for layer, (W, b) in enumerate(_layers(case)):
+        places = np.r_[W.span, b.span]
         k = np.append(rng.integers(0, len(places), 4), len(places) - 1)
         for delta in (0.1, 1.0):
-            fast, _, _ = stencil.change(layer, k, np.full(len(k), delta))
-            for change, place in zip(fast, places[k], strict=True):
-                moved = params.copy()
+            changes, _, _ = moves.change(layer, k, np.full(len(k), delta))
+            for change, place in zip(changes, places[k], strict=True):
+                moved = case.params.copy()
                 moved[place] += delta
-                direct = reference(moved)
+                direct = case.data_value(moved)
                 if not abs(direct - base - change) <= 1e-9 * (abs(direct) + abs(base)):
                     return False
     return True
 
 
-def _penalty_part(objective: Objective, params: Array) -> Measured:
-    measured = Measured.blank(params.shape)
-    for block, R in objective.penalised:
-        measured.put(block, penalty_slopes(R, params[block].copy()))
-    return measured
-
-
-def _penalty_terms(objective: Objective, params: Array) -> list[tuple[str, Array]]:
+def _penalty_terms(case: _Case) -> list[tuple[str, Array]]:
     """Terms that a wrong gradient may lack or have too often, for the diagnosis."""
-    terms = []
+    params, terms = case.params, []
     own = np.zeros_like(params)
-    objective.add_subgradient(own, params)
+    case.objective.add_subgradient(own, params)
     if own.any():
         terms.append(("the penalty's gradient", own))
-    for R in {id(R): R for _, R in objective.penalised}.values():
+    for R in {id(R): R for _, R in case.objective.penalised}.values():
         try:
             term = np.asarray(R.subgradient(params.copy()), np.float64)
         except (TypeError, ValueError, IndexError):  # it takes just its own block
@@ -375,69 +325,30 @@ def _penalty_terms(objective: Objective, params: Array) -> list[tuple[str, Array
     return terms
 
 
-def _title(objective: Objective, n_samples: int) -> str:
-    return (
-        f"gradient of {objective.loss!r} of {objective.net!r}, "
-        f"penalty {objective.penalty!r}, {n_samples} samples"
-    )
+# ---------------------------------------------------------------- what a row says beside verdicts
 
 
-def _count_zeros(
-    objective: Objective, params: Array, data: Measured, kink: Array, report: Report
-) -> None:
+def _count_zeros(case: _Case, data: Measured, penalty: Measured, report: Report) -> None:
     """At penalised weights that are 0: is −∇L a subgradient of the penalty?"""
-    at_zero, stationary = np.zeros((2, params.size), bool)
-    for block, R in objective.penalised:
-        if not R.smooth:
-            w = params[block]
-            at_zero[block] = (w == 0) & kink[block]
-            residual = R.residual(w, data.value[block])
-            stationary[block] = at_zero[block] & (residual <= data.error[block])
-    for row, (_, where) in zip(report.rows, _blocks(objective.net), strict=True):
-        if at_zero[where].any():
-            row["zeros"] = {
-                "count": int(at_zero[where].sum()),
-                "stationary": int(stationary[where].sum()),
-            }
+    at_zero = penalty.kink & (case.params == 0)
+    residual = case.objective.residual_of(data.value, case.params)
+    stationary = at_zero & (residual <= data.error)
+    for row, block in zip(report.rows, _blocks(case), strict=True):
+        count, at_rest = (int(block.of(where).sum()) for where in (at_zero, stationary))
+        if count:
+            row["zeros"] = {"count": count, "stationary": at_rest}
 
 
-def _measure_precision(
-    objective: Objective,
-    X: ArrayLike,
-    y: ArrayLike,
-    params: Array,
-    sample_weight: ArrayLike | None,
-    report: Report,
-) -> None:
+def _measure_precision(case: _Case, report: Report) -> None:
     """The float32 gradient against the float64 one, both at the same float32 numbers."""
-    single = params.astype(np.float32)
-    twin, net = copy.copy(objective), copy.copy(objective.net)
-    net.dtype, net._params = np.dtype(np.float32), single
-    twin.net = net
-    rounded = np.asarray(X, dtype=np.float32)
-    low = twin.gradient(rounded, y, params=single, sample_weight=sample_weight)
-    exact = objective.gradient(
-        rounded, y, params=single.astype(np.float64), sample_weight=sample_weight
-    )
-    for row, (_, where) in zip(report.rows, _blocks(objective.net), strict=True):
-        largest = np.abs(exact[where]).max()
-        off = np.abs(low[where] - exact[where]).max()
+    single, X = case.params.astype(np.float32), np.asarray(case.X, dtype=np.float32)
+
+    def gradient(F: Objective, p: Array) -> Array:
+        return F.gradient(X, case.y, params=p, sample_weight=case.sample_weight)
+
+    low = gradient(_in_precision(case.objective, "float32"), single)
+    exact = gradient(case.objective, single.astype(np.float64))
+    for row, block in zip(report.rows, _blocks(case), strict=True):
+        largest = np.abs(block.of(exact)).max()
+        off = np.abs(block.of(low) - block.of(exact)).max()
         row["precision"] = float(off / largest) if largest > 0 else float(off)
-
-
-def _locate(report: Report) -> None:
-    """What the pattern over the blocks says."""
-    bad = [i for i, row in enumerate(report.rows) if row["mismatch"]]
-    if not bad or len(report.rows) <= 2:
-        return
-    if len(bad) == 1:
-        report.notes.append(f"only {report.rows[bad[0]]['block']} is wrong")
-        return
-    n_layers, top = len(report.rows) // 2, bad[-1] // 2 + 1
-    layers = {i // 2 + 1 for i in bad}
-    of_data = all(report.rows[i]["part"] != "penalty" for i in bad)
-    if of_data and layers == set(range(1, top + 1)) and top < n_layers:
-        report.notes.append(
-            f"all is right from layer {top + 1} on and wrong before: look at what carries the "
-            f"gradient from layer {top + 1} back to layer {top}"
-        )

@@ -1,22 +1,4 @@
-"""From a given gradient and a measured one to verdicts, a diagnosis and a report.
-
-A coordinate is judged by this rule. Let v be the measured derivative with its error e, and g the
-given value.
-
-============== ====================================================================================
-match          |g − v| ≤ rtol · max(|g|, |v|) + e
-kink           the function has a kink here, and g is v, the slope of the branch that the forward
-               pass takes (the convention relu'(0) = 0, say), or lies between D⁻ and D⁺
-mismatch       neither: g is the derivative of another function
-inconclusive   there is no v to compare with, or e is as large as the gradient; the reason is told
-============== ====================================================================================
-
-At a kink the branch's slope may lie outside [D⁻, D⁺]: relu(t) − relu(−t) is t, and with
-relu'(0) = 0 its backward pass says 0. That is the convention at work and no slip of the pen, so the
-verdict is kink; but it is no subgradient either, and the report says that too.
-
-Only a mismatch makes a report fail.
-"""
+"""The report of a check: a row for each block, verdict and numbers for each coordinate."""
 
 from __future__ import annotations
 
@@ -26,21 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyreg.checks.differences import Measured
+from tinyreg.checks.diagnose import diagnose
+from tinyreg.checks.judge import INCONCLUSIVE, MISMATCH, VERDICTS, Judged, Part, judge
 from tinyreg.errors import GradientCheckError
-from tinyreg.render.table import text_table
+from tinyreg.render.document import Document, Table
+from tinyreg.render.text import to_text
 from tinyreg.validate import Array
-
-VERDICTS = ("match", "kink", "inconclusive", "mismatch")  # from the best to the worst
-MATCH, KINK, INCONCLUSIVE, MISMATCH = range(4)
-
-
-class Part(NamedTuple):
-    """A gradient, or a term of it, and what was measured: arrays of one shape."""
-
-    name: str
-    given: Array
-    measured: Measured
 
 
 class Coordinates(NamedTuple):
@@ -57,6 +30,8 @@ class Coordinates(NamedTuple):
 @dataclass(frozen=True)
 class Report:
     """The outcome of a check: prints as a table, holds all of it as data.
+
+    Only a mismatch makes it fail. The verdicts are those of `tinyreg.checks.judge`.
 
     Attributes
     ----------
@@ -108,39 +83,34 @@ class Report:
         if not self.ok:
             raise GradientCheckError(f"\n{self}")
 
+    def document(self) -> Document:
+        """The headline, the table, and below it remarks and notes."""
+        counts = [(sum(row[name] for row in self.rows), name) for name in VERDICTS]
+        told = ", ".join(f"{n} {name}" for n, name in counts if n)
+        headers = ["block", "shape", *VERDICTS, "worst rel. error", "at", "given", "numeric"]
+        remarks = [f"{row['block']}: {text}" for row in self.rows for text in _remarks(row)]
+        table = Table(headers, [_cells(row) for row in self.rows], notes=[*remarks, *self.notes])
+        return Document(f"{'ok' if self.ok else 'FAILED'}: {self.title}: {told}", [table])
+
     def __bool__(self) -> bool:
         return self.ok
 
-    def __repr__(self) -> str:
-        return str(self)
-
     def __str__(self) -> str:
-        lines = [self._headline(), "", *self._table()]
-        for row in self.rows:
-            lines += [f"{row['block']}: {text}" for text in _remarks(row)]
-        return "\n".join([*lines, *self.notes])
+        return to_text(self.document())
 
-    def _headline(self) -> str:
-        counts = [(sum(row[name] for row in self.rows), name) for name in VERDICTS]
-        told = ", ".join(f"{n} {name}" for n, name in counts if n)
-        return f"{'ok' if self.ok else 'FAILED'}: {self.title}: {told}"
+    __repr__ = __str__
 
-    def _table(self) -> list[str]:
-        titles = ["block", "shape", *VERDICTS, "worst rel. error", "at", "given", "numeric"]
-        cells = [titles]
-        for row in self.rows:
-            cells.append(
-                [
-                    row["block"],
-                    " × ".join(map(str, row["shape"])) or "scalar",
-                    *(str(row[name]) if row[name] else "·" for name in VERDICTS),
-                    _number(row["worst"], 2),
-                    str(row["index"]) if row["index"] is not None else "",
-                    _number(row["given"], 7),
-                    _number(row["numeric"], 7),
-                ]
-            )
-        return text_table(cells)
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        row["block"],
+        " × ".join(map(str, row["shape"])) or "scalar",
+        *(str(row[name]) if row[name] else "·" for name in VERDICTS),
+        _number(row["worst"], 2),
+        str(row["index"]) if row["index"] is not None else "",
+        _number(row["given"], 7),
+        _number(row["numeric"], 7),
+    ]
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -155,15 +125,13 @@ def _remarks(row: dict[str, Any]) -> list[str]:
         remarks.append(f"inconclusive: {row['reason']}")
     kinks, zeros = row["kinks"], row["zeros"]
     if kinks:
-        where = f"kink at {kinks['index']}: D⁻ = {kinks['left']:.6g}, D⁺ = {kinks['right']:.6g}, "
-        lies = (
-            "lies between them"
-            if kinks["between"]
-            else "lies outside: it is the slope of the branch taken, and no subgradient"
-            if row["mismatch"] == 0
-            else "lies outside"
+        lies = "lies between them" if kinks["between"] else "lies outside"
+        if not kinks["between"] and row["mismatch"] == 0:
+            lies += ": it is the slope of the branch taken, and no subgradient"
+        remarks.append(
+            f"kink at {kinks['index']}: D⁻ = {kinks['left']:.6g}, D⁺ = {kinks['right']:.6g}, "
+            f"the given {kinks['given']:.6g} {lies}"
         )
-        remarks.append(f"{where}the given {kinks['given']:.6g} {lies}")
         if kinks["outside"] and row["kink"] > 1:
             remarks.append(f"the given value lies outside at {kinks['outside']} kinks")
     if zeros:
@@ -176,42 +144,11 @@ def _remarks(row: dict[str, Any]) -> list[str]:
     return remarks
 
 
-# ---------------------------------------------------------------- verdicts
+# ---------------------------------------------------------------- a row
 
 
-def judge(part: Part, rtol: float) -> tuple[Array, Array, Array]:
-    """Verdict (0 to 3), relative error, and whether the given value lies in [D⁻, D⁺]."""
-    given, measured = part.given, part.measured
-    kink, value = measured.kink, measured.value
-
-    def relative(distance: Array, size: Array, error: Array) -> Array:
-        # distance / (size + error/rtol) > rtol just when distance > rtol size + error
-        floor = np.maximum(np.abs(given), size) + error / rtol
-        return np.divide(distance, floor, out=np.zeros_like(distance), where=distance != 0)
-
-    with np.errstate(invalid="ignore", over="ignore"):
-        off = relative(np.abs(given - value), np.abs(value), measured.error)
-        low, high = (f(measured.left, measured.right) for f in (np.minimum, np.maximum))
-        outside = np.maximum(np.maximum(low - given, given - high), 0.0)
-        size = np.maximum(np.abs(low), np.abs(high))
-        outside = np.where(kink, relative(outside, size, measured.side_error), np.inf)
-    between = kink & (outside <= rtol)
-    off = np.where(np.isnan(off), np.inf, off)
-    off = np.where(kink, np.minimum(off, outside), off)
-    verdict = np.where(off <= rtol, np.where(kink, KINK, MATCH), MISMATCH)
-    # Agreement to within an error as large as the gradient itself says nothing.
-    size = np.max(np.abs(given), initial=0.0, where=np.isfinite(given))
-    hidden = (given != 0) & (measured.error >= np.maximum(np.abs(given), 1e-2 * size))
-    verdict[hidden & (verdict == MATCH)] = INCONCLUSIVE
-    unknown = measured.reason != ""
-    verdict[unknown] = INCONCLUSIVE
-    off[unknown] = 0.0
-    wild = ~np.isfinite(given)
-    verdict[wild], off[wild] = MISMATCH, np.inf
-    return verdict, off, between
-
-
-def block_row(
+def add_row(
+    report: Report,
     name: str,
     parts: Sequence[Part],
     rtol: float,
@@ -219,46 +156,31 @@ def block_row(
     whole: Part | None = None,
     n_samples: int | None = None,
     terms: Sequence[tuple[str, Array]] = (),
-) -> tuple[dict[str, Any], Coordinates]:
-    """The row of one block, and its coordinates.
+) -> dict[str, Any]:
+    """Judge one block and add it to the report; returns its row.
 
-    Parameters
-    ----------
-    name : str
-    parts : sequence of Part
-        Judged apart; a coordinate's verdict is its worst.
-    rtol : float
-    whole : Part, optional
-        Their sum, for the coordinates' numbers; the first part if left out.
-    n_samples : int, optional
-        For the diagnosis of a factor N.
-    terms : sequence of (str, array)
-        What a wrong gradient may have too much or too little of.
+    Parts are judged apart, and a coordinate's verdict is its worst. `whole` is their sum, for the
+    coordinates' numbers (the first part if left out); n_samples and terms are for `diagnose`.
     """
     labelled = whole is not None and len(parts) > 1
     whole = parts[0] if whole is None else whole
     judged = [judge(part, rtol) for part in parts]
-    verdict = np.maximum.reduce([v for v, _, _ in judged])
-    shape = verdict.shape
-    worst = max(
-        range(len(parts)),
-        key=lambda i: (judged[i][0].max() == MISMATCH, float(judged[i][1].max())),
+    verdict = np.maximum.reduce([each.verdict for each in judged])
+    at, worst = max(
+        zip(parts, judged, strict=True),
+        key=lambda pair: (pair[1].verdict.max() == MISMATCH, pair[1].error.max()),
     )
-    place = np.unravel_index(int(np.argmax(judged[worst][1])), shape)
-    at = parts[worst]
-    error = judged[worst][1][place]
-    if judged[worst][0][place] == MISMATCH and np.isfinite(error) and not at.measured.kink[place]:
-        g, v = at.given[place], at.measured.value[place]
-        error = abs(g - v) / max(abs(g), abs(v))  # beyond all rounding: the plain relative error
+    error, place = _worst(at, worst)
     texts = []
-    for part, (v, _, _) in zip(parts, judged, strict=True):
-        wrong = v == MISMATCH
+    for part, own in zip(parts, judged, strict=True):
+        wrong = own.verdict == MISMATCH
         if wrong.any():
             text = diagnose(part, wrong, n_samples, terms)
             texts.append(f"{part.name}: {text}" if text and labelled else text)
+    measured = whole.measured
     row = {
         "block": name,
-        "shape": list(shape),
+        "shape": list(verdict.shape),
         "size": int(verdict.size),
         **{told: int(np.sum(verdict == code)) for code, told in enumerate(VERDICTS)},
         "worst": _plain(error),
@@ -267,16 +189,26 @@ def block_row(
         "numeric": _plain(at.measured.value[place]),
         "part": at.name,
         "diagnosis": "; ".join(dict.fromkeys(text for text in texts if text)),
-        "reason": _reason(whole.measured.reason, verdict),
+        "reason": _reason(measured.reason, verdict),
         "kinks": _kinks(whole, verdict, rtol),
         "zeros": None,
         "precision": None,
     }
-    measured = whole.measured
-    told = np.array(VERDICTS)[verdict]
-    return row, Coordinates(
-        told, whole.given, measured.value, measured.error, measured.left, measured.right
-    )
+    report.rows.append(row)
+    numbers = measured.value, measured.error, measured.left, measured.right
+    report.details[name] = Coordinates(np.array(VERDICTS)[verdict], whole.given, *numbers)
+    return row
+
+
+def _worst(part: Part, judged: Judged) -> tuple[float, tuple[int, ...]]:
+    """The largest error, and its place."""
+    place = tuple(int(i) for i in np.unravel_index(np.argmax(judged.error), judged.error.shape))
+    error = judged.error[place]
+    mismatch = judged.verdict[place] == MISMATCH and np.isfinite(error)
+    if mismatch and not part.measured.kink[place]:
+        g, v = part.given[place], part.measured.value[place]
+        error = abs(g - v) / max(abs(g), abs(v))  # beyond all rounding: the plain relative error
+    return float(error), place
 
 
 def _plain(value: float) -> float | None:
@@ -287,15 +219,16 @@ def _plain(value: float) -> float | None:
 def _reason(reasons: Array, verdict: Array) -> str:
     if not np.any(verdict == INCONCLUSIVE):
         return ""
-    told = [str(reason) for reason in reasons.ravel() if reason]
-    return told[0] if told else "the gradient is no larger than rounding errors may be"
+    told = (str(reason) for reason in reasons.ravel() if reason)
+    return next(told, "the gradient is no larger than rounding errors may be")
 
 
 def _kinks(whole: Part, verdict: Array, rtol: float) -> dict[str, Any] | None:
+    """The kink to show: a wrong one, else one where g lies outside [D⁻, D⁺], else the first."""
     kink = whole.measured.kink
     if not kink.any():
         return None
-    _, _, between = judge(whole, rtol)
+    between = judge(whole, rtol).between
     outside = kink & ~between
     bad = outside & (verdict == MISMATCH)
     show = bad if bad.any() else outside if outside.any() else kink
@@ -308,86 +241,3 @@ def _kinks(whole: Part, verdict: Array, rtol: float) -> dict[str, Any] | None:
         "between": bool(between[place]),
         "outside": int(outside.sum()),
     }
-
-
-# ---------------------------------------------------------------- the diagnosis
-
-
-def diagnose(
-    part: Part, wrong: Array, n_samples: int | None, terms: Sequence[tuple[str, Array]]
-) -> str:
-    """What the pattern of the errors says, or "" where none fits."""
-    plain = ~part.measured.kink & (part.measured.reason == "")
-    given, value = part.given, part.measured.value
-    if not np.isfinite(given).all():
-        return f"the given gradient is not finite at {np.count_nonzero(~np.isfinite(given))} places"
-    if not (wrong & plain).any():
-        return (
-            "wrong at kinks only: neither the slope of the branch that the forward pass takes nor "
-            "between D⁻ and D⁺"
-        )
-    g, v = given[plain], value[plain]
-    if not g.any():
-        return "the given gradient is 0: the term is missing"
-    factor = _factor(g, v)
-    if factor is not None and (v.size > 1 or _name(factor, n_samples)):
-        known = _name(factor, n_samples)
-        return f"constant factor {factor:.6g}" + (f": {known}" if known else "")
-    transposed = _transposed(given, value)
-    if transposed:
-        return transposed
-    for name, term in terms:
-        k = _factor(g - v, term[plain])
-        if k is None:
-            continue
-        if abs(k + 1) < 1e-4:
-            return f"missing term: the error is minus {name}"
-        if abs(k - 1) < 1e-4:
-            return (
-                f"a term too much: the error is {name}, which has no place here or is there twice"
-            )
-        return f"the error is {k:.4g} times {name}"
-    return _place(wrong)
-
-
-def _factor(a: Array, b: Array) -> float | None:
-    """k with a = k b, or None."""
-    square = float(np.vdot(b, b))
-    if square == 0 or not np.isfinite(square):
-        return None
-    k = float(np.vdot(b, a)) / square
-    off = np.abs(a - k * b).max()
-    return k if k != 0 and off <= 1e-5 * abs(k) * np.abs(b).max() else None
-
-
-def _name(factor: float, n_samples: int | None) -> str:
-    known = {-1.0: "the sign is wrong", 2.0: "a 2 too much", 0.5: "a 2 is missing"}
-    if n_samples is not None and n_samples > 2:
-        known[float(n_samples)] = "N: a sum in place of the mean over samples"
-        known[1.0 / n_samples] = "1/N: a mean over samples taken once too often"
-    for value, name in known.items():
-        if abs(factor - value) <= 1e-4 * abs(value):
-            return name
-    return ""
-
-
-def _transposed(given: Array, value: Array) -> str:
-    if given.ndim != 2 or 1 in given.shape or not np.isfinite(value).all():
-        return ""
-    close = 1e-5 * np.abs(value).max()
-    if np.abs(given.ravel() - value.T.ravel()).max() <= close:
-        return "transposed: the given array is the transpose of the right one"
-    return ""
-
-
-def _place(wrong: Array) -> str:
-    count = int(wrong.sum())
-    if count == 1 and wrong.size > 1:
-        return f"one coordinate of {wrong.size} only"
-    if count == wrong.size:
-        return ""
-    for axis, name in enumerate(("row", "column") if wrong.ndim == 2 else ()):
-        lines = wrong.any(axis=1 - axis)
-        if lines.sum() == 1 and wrong.shape[axis] > 1:
-            return f"{name} {int(np.argmax(lines))} only"
-    return f"{count} of {wrong.size} coordinates"

@@ -1,1 +1,4 @@
-"""The command line."""
+"""The command line.
+
+In reading order: options, data and output, which the commands share; a file for each command; main.
+"""

@@ -1,1 +1,1 @@
-"""The core, in reading order: layers, losses, penalties, network, objective, optimizers, training."""
+"""The core: layers, losses, penalties, network, objective, optimizers, training."""

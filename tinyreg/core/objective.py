@@ -4,524 +4,280 @@
 
 λ stands in the penalty and nowhere else: F is L + R, whatever the batch size or the number of
 samples. Biases are not penalised unless a penalty for them is given.
+
+`Objective` is F for any samples. `Objective.on(X, y)` checks the samples once and returns a
+`Problem`, F as a function of θ: loops, solvers and checks work on that.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.core.blocks import SIZE, blocks
+from tinyreg import validate
 from tinyreg.core.losses import Loss
-from tinyreg.core.mapped import file_of, let_go
-from tinyreg.core.network import MLP, backward_pass, forward_pass, outputs
-from tinyreg.core.penalties import Penalty, check_penalty_type
-from tinyreg.validate import Array, check_array, check_features, check_sample_weight, describe
+from tinyreg.core.network import MLP, Block, Trace, backward_pass, forward_pass
+from tinyreg.core.penalties import Penalty
+from tinyreg.validate import Array, Maybe
 
-# Samples at once in a pass over all of them. Fewer make small matrix products, and the arrays of
-# more go back to the system after each pass, which then hands out zeroed pages anew: a 64-64-10
-# network takes twice as long with all digits at once.
-ROWS = 256
+ROWS = 256  # samples at once in a pass over all: their arrays stay in the cache
+STRETCH = 32_768  # numbers at once in a penalty that acts on each: likewise
 COMPLEX_STEP = 1e-30
+Penalties: TypeAlias = Penalty | Sequence[Penalty | None] | None
 
 
 class Terms(NamedTuple):
-    """The two parts of the objective.
-
-    Attributes
-    ----------
-    data, penalty : float
-        L and R; complex at complex parameters.
-
-    Examples
-    --------
-    >>> Terms(data=2.0, penalty=0.5).total
-    2.5
-    """
+    """L and R, which add up to F."""
 
     data: float
     penalty: float
 
     @property
     def total(self) -> float:
-        """F = L + R."""
         return self.data + self.penalty
 
 
-class Data(NamedTuple):
-    """Samples that were checked: what the methods below that take `data` trust."""
+class Samples(NamedTuple):
+    """Checked samples, and the weights of their mean, (N,)."""
 
     X: Array
     targets: Array
-    weight: float | Array
+    weight: Array
 
-    def rows(self, part: slice) -> Data:
-        """Some of the samples, each with the weight that it has among all."""
-        weight = self.weight
-        return Data(
-            self.X[part],
-            self.targets[part],
-            weight if isinstance(weight, float) else weight[part],
-        )
-
-
-@dataclass(frozen=True)
-class OfMatrix:
-    """A penalty of a matrix, for those who hold the matrix as a block of the flat vector."""
-
-    penalty: Penalty
-    shape: tuple[int, ...]
-
-    @property
-    def smooth(self) -> bool:
-        """As the penalty says."""
-        return self.penalty.smooth
-
-    def value(self, w: Array) -> float:
-        """R(W)."""
-        return self.penalty.value(w.reshape(self.shape))
-
-    def subgradient(self, w: Array) -> Array:
-        """The subgradient at W, flat."""
-        return self.penalty.subgradient(w.reshape(self.shape)).reshape(-1)
-
-    def prox(self, w: Array, step: float | Array) -> Array:
-        """The prox of W, flat."""
-        step = step.reshape(self.shape) if isinstance(step, np.ndarray) and step.ndim else step
-        return self.penalty.prox(w.reshape(self.shape), step).reshape(-1)
-
-    def residual(self, w: Array, g: Array) -> Array:
-        """The residual at W, flat."""
-        return self.penalty.residual(w.reshape(self.shape), g.reshape(self.shape)).reshape(-1)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A block of the parameter vector, and the penalties of what lies in it.
-
-    A training step goes over the vector once, piece by piece, with everything that it does to a
-    piece (penalty, optimizer, prox) while the piece is in the cache.
-    """
-
-    block: slice
-    penalised: list[tuple[slice, Penalty]]  # places within the piece
-
-    def add_subgradient(
-        self, gradient: Array, params: Array, scale: float = 1.0, smooth_only: bool = False
-    ) -> None:
-        """gradient += scale · ∂R(params), of all penalties or of the smooth ones only."""
-        for place, R in self.penalised:
-            if R.smooth or not smooth_only:
-                slope, part = R.subgradient(params[place]), gradient[place]
-                part += slope if scale == 1.0 else scale * slope
-
-    def prox(self, params: Array, steps: float | Array) -> None:
-        """params ← prox(params), of the penalties that are not smooth, in place."""
-        for place, R in self.penalised:
-            if not R.smooth:
-                step = steps[place] if isinstance(steps, np.ndarray) and steps.ndim else steps
-                params[place] = R.prox(params[place], step)
+    def take(self, rows: slice | Array) -> Samples:
+        """Some of them, each with the weight that it has among all."""
+        return Samples(self.X[rows], self.targets[rows], self.weight[rows])
 
 
 class Objective:
     """F = L + R for one network, loss and penalty.
 
+    Bad arguments, of this and where X is taken, are refused by a `ValueError` or `TypeError`.
+
     Parameters
     ----------
     net : MLP
-    loss : Loss
-        `SoftmaxCrossEntropy()`, `SigmoidCrossEntropy()` or `SquaredError()`.
-    penalty : Penalty, sequence of (Penalty or None), or None
-        Of all weights, or one for each layer. One that is not elementwise (`GroupLasso`) is
-        applied to the weight matrix of each layer.
-    bias_penalty : Penalty, optional
-        Of all biases; it must be elementwise.
-
-    Attributes
-    ----------
-    penalised : list of (slice, Penalty)
-        Blocks of the parameter vector, each with the penalty of the numbers in it.
-    pieces : list of Piece
-        The whole parameter vector in pieces that fit into the cache.
-
-    Raises
-    ------
-    ValueError, TypeError
-        By this and by every method that takes X, if an argument is not as it should be.
+    loss : Loss: `SoftmaxCrossEntropy()`, `SigmoidCrossEntropy()` or `SquaredError()`
+    penalty : Penalty of all weights, or a sequence with one (or None) for each layer, or None
+    bias_penalty : Penalty of all biases, which must be elementwise, or None
 
     Notes
     -----
-    Methods that take X and y check all of their arguments each time:
-
-    X : (N, n_in) array
-    y : array
-        The targets, as the loss wants them.
-    params : (n_params,) array, optional
-        In place of the network's own. Complex ones are fine where it is said.
-    sample_weight : (N,) array, optional
-        How much each sample counts in the mean.
-
-    A loop checks its samples once, by `check`. The methods that take `data` trust it, and what
-    else they take:
-
-    data : Data
-        From `check`.
-    params, gradient, data_gradient : (n_params,) arrays
-        θ, ∇F or a part of it, ∇L.
-    scale : float
-    smooth_only : bool
-        Leave out the penalties with a kink.
-    steps : float or (n_params,) array
-        The step size of the prox.
+    X, y, sample_weight : (N, n_in) array, the targets as the loss wants them, (N,) array
+    params, v, gradient, data_gradient : (n_params,) arrays; params may be complex
+    scale, smooth_only, t : a factor; True leaves out penalties with a kink; steps of the prox
 
     Examples
     --------
-    >>> from tinyreg import L2, SquaredError
+    >>> from tinyreg import L1, L2, SquaredError
     >>> net = MLP((1, 1))
     >>> net.params = [3.0, 0.0]
-    >>> F = Objective(net, SquaredError(), penalty=L2(0.1))
-    >>> X, y = [[1.0]], [1.0]
+    >>> F, X, y = Objective(net, SquaredError(), penalty=L2(0.1)), [[1.0]], [1.0]
     >>> F.terms(X, y)  # ½(3 − 1)² and 0.1·3²
     Terms(data=2.0, penalty=0.9)
     >>> F.data_gradient(X, y), F.gradient(X, y)  # (3 − 1)·x and 3 − 1; plus 2·0.1·3
     (array([2., 2.]), array([2.6, 2. ]))
     >>> F.value(X, y, net.params + [1e-30j, 0]).imag / 1e-30  # the first again, by complex step
     2.6
-    >>> F.hessian_vector(X, y, v=[1.0, 0.0])  # of ½(w + b − 1)² + 0.1 w²
-    array([1.2, 1. ])
-    >>> F.example_gradients([[1.0], [2.0]], [1.0, 5.0])
-    array([[2., 2.],
-           [2., 1.]])
 
     Proximal gradient descent (ISTA), by hand:
 
-    >>> from tinyreg import L1
     >>> F = Objective(MLP((2, 1)), SquaredError(), penalty=L1(0.1))
     >>> X, y = [[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [4.0, -4.0, 0.1, -0.1]
-    >>> data, theta = F.check(X, y), np.zeros(3)
+    >>> f, theta = F.on(X, y), np.zeros(3)
     >>> for _ in range(100):
-    ...     theta -= 0.5 * F.data_pass(data, theta)
-    ...     F.prox(theta, 0.5)
-    >>> theta.round(4)  # W = S_λ(Xᵀy/N)/(XᵀX/N) = (4 − 0.1)/2, and 0, as 0.05 ≤ λ; b = 0
-    array([1.95, 0.  , 0.  ])
-    >>> F.residual(X, y, theta + [0.0, 0.0, 1.0]).round(4)  # another b is not at rest
-    array([0., 0., 1.])
-    >>> float(F.residual_of(F.data_pass(data, theta), theta).max()) == F.stationarity(X, y, theta)
-    True
-    >>> L, R = F.data_value(data, theta), F.penalty_value(theta)
-    >>> L + R == F.value(X, y, theta), F.penalty_value(theta, smooth_only=True)
-    (True, 0.0)
-    >>> F.value_and_score(data, theta) == (L, F.score(data, theta))
-    True
-    >>> L, slope = F.data_value_and_gradient(data, theta)
-    >>> F.add_subgradient(slope, theta)
-    >>> np.array_equal(slope, F.gradient(X, y, theta))
-    True
+    ...     theta = F.prox(theta - 0.5 * f.data_gradient(theta), 0.5)
+    >>> theta.round(4), F.stationarity(X, y, theta) < 1e-12  # W_1 = (4 − 0.1)/2; 0.05 ≤ λ
+    (array([1.95, 0.  , 0.  ]), True)
     """
 
     def __init__(
-        self,
-        net: MLP,
-        loss: Loss,
-        penalty: Penalty | Sequence[Penalty | None] | None = None,
-        bias_penalty: Penalty | None = None,
+        self, net: MLP, loss: Loss, penalty: Penalties = None, bias_penalty: Penalty | None = None
     ) -> None:
-        if not isinstance(net, MLP):
-            raise TypeError(f"net must be an MLP, got {describe(net)}")
-        if not isinstance(loss, Loss):
-            raise TypeError(f"loss must be a loss such as SquaredError(), got {describe(loss)}")
-        self.net = net
-        self.loss = loss
-        self.penalty = penalty
-        self.bias_penalty = bias_penalty
-        self.penalised: list[tuple[slice, Penalty]] = []
-        _check_penalty("bias_penalty", bias_penalty)
-        if not _elementwise(bias_penalty):
-            raise TypeError(
-                f"bias_penalty must act on each number alone, as biases are no matrix; got "
-                f"{describe(bias_penalty)}"
-            )
-        if isinstance(penalty, Sequence):
-            if len(penalty) != len(net.sizes) - 1:
-                raise ValueError(
-                    f"penalty must have one entry for each of the {len(net.sizes) - 1} layers, "
-                    f"got {len(penalty)}"
-                )
-            for layer, R in enumerate(penalty):
-                _check_penalty(f"penalty[{layer}]", R)
-            self._penalise_layers(penalty)
-        else:
-            _check_penalty("penalty", penalty)
-            if _elementwise(penalty):
-                self._penalise(0, net.n_weights, penalty)
-            else:
-                self._penalise_layers([penalty] * (len(net.sizes) - 1))
-        self._penalise(net.n_weights, net.n_params, bias_penalty)
-        self.pieces = _pieces(self.penalised, net.n_params)
+        self.net = validate.check_type("net", net, MLP, "an MLP")
+        self.loss = validate.check_type("loss", loss, Loss, "a loss such as SquaredError()")
+        self.penalty, self.bias_penalty = penalty, bias_penalty
+        each = validate.check_penalties(penalty, bias_penalty, n_layers=len(net.weights))
+        self.penalised = _penalised(net.blocks, each)  # blocks of θ, each with its penalty
 
-    def _penalise_layers(self, penalties: Sequence[Penalty | None]) -> None:
-        start = 0
-        for W, R in zip(self.net.weights, penalties, strict=True):
-            stop = start + W.size
-            if R is None or _elementwise(R):
-                self._penalise(start, stop, R)
-            else:
-                self.penalised.append((slice(start, stop), OfMatrix(R, W.shape)))
-            start = stop
-
-    def _penalise(self, start: int, stop: int, penalty: Penalty | None) -> None:
-        if penalty is None:
-            return
-        self.penalised += [(block, penalty) for block in blocks(start, stop)]
-
-    def value(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        params: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> float:
-        """F = L + R; complex at complex `params`.
-
-        So value(X, y, params + 1j·h·v).imag / h with h = 1e-30 is the derivative along v, exact to
-        rounding: no difference of two near numbers is taken.
-        """
-        return self.terms(X, y, params, sample_weight).total
-
-    def terms(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        params: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> Terms:
-        """L and R apart."""
-        data = self.check(X, y, sample_weight, in_file=True)
-        vector = self.net.check_params(params)
-        return Terms(self.data_value(data, vector), self.penalty_value(vector))
-
-    def data_gradient(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        params: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> Array:
-        """∇L, (n_params,). Complex `params` are fine."""
-        data = self.check(X, y, sample_weight, in_file=True)
-        return self.data_pass(data, self.net.check_params(params))
-
-    def gradient(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        params: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> Array:
-        """∇L plus the penalty's subgradient, (n_params,). Complex `params` are fine."""
-        vector = self.net.check_params(params)
-        gradient = self.data_pass(self.check(X, y, sample_weight, in_file=True), vector)
-        self.add_subgradient(gradient, vector)
-        return gradient
-
-    def hessian_vector(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        v: ArrayLike,
-        params: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> Array:
-        """∇²F v, (n_params,), with no second backward pass.
-
-        The gradient at θ + ihv is ∇F + ih ∇²F v + O(h²), so its imaginary part over h is the
-        product, exact to rounding for h = 1e-30. |w| has second derivative 0 wherever it has one,
-        so only L and the smooth part of the penalty contribute. A group's norm does curve away
-        from 0, by λ√|g| (I − w wᵀ/‖w‖²)/‖w‖, and that is part of the product; a group at 0, where
-        there is no second derivative, contributes 0.
-
-        Parameters
-        ----------
-        v : (n_params,) array
-            The direction.
-        """
-        vector = self.net.check_params(params).real
-        direction = self.net.check_params(check_array("v", v, np.float64), "v")
-        size = np.abs(direction).max() or 1.0  # so that h·v neither vanishes nor bends
-        nudged = vector.astype(np.float64) + 1j * COMPLEX_STEP * (direction / size)
-        product = self.gradient(X, y, nudged, sample_weight).imag / COMPLEX_STEP * size
-        return product.astype(self.net.dtype, copy=False)
-
-    def example_gradients(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        params: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> Array:
-        """The data gradient of each sample apart, (N, n_params); their mean is `data_gradient`.
-
-        For sample n, dW_l is the outer product of the layer's input and its dz.
-        """
-        data, vector = self.check(X, y, sample_weight), self.net.check_params(params)
-        n_samples = len(data.X)
-        gradients = np.empty((n_samples, self.net.n_params), vector.dtype)
-        for n in range(n_samples):
-            sample = data.rows(slice(n, n + 1))
-            np.multiply(self.data_pass(sample, vector), n_samples, out=gradients[n])
-        return gradients
-
-    def residual(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        params: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> Array:
-        """The distance of −∇L to ∂R, coordinate by coordinate, (n_params,).
-
-        It is 0 everywhere just at a stationary point: for L1, ∇L = −λ sign(w) where w ≠ 0 and
-        |∇L| ≤ λ where w = 0, and ∇L = 0 for a parameter without a penalty.
-        """
-        vector = self.net.check_params(params)
-        data = self.check(X, y, sample_weight, in_file=True)
-        return self.residual_of(self.data_pass(data, vector), vector)
-
-    def stationarity(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        params: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> float:
-        """The largest coordinate of `residual`; 0 at a stationary point."""
-        return float(self.residual(X, y, params, sample_weight).max())
-
-    # Below: the same for arguments that were checked once, for loops that call many times.
-
-    def check(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        in_file: bool = False,
-    ) -> Data:
-        """The samples as arrays of the right shape and dtype, or a clear error.
-
-        Parameters
-        ----------
-        in_file : bool
-            Leave an X that is in a file (`np.memmap`) there, with its own dtype.
-        """
-        sizes, dtype = self.net.sizes, self.net.dtype
-        X = check_features(X, sizes[0], dtype, in_file=in_file)
-        targets = self.loss.check_targets(y, len(X), sizes[-1], dtype)
-        return Data(X, targets, check_sample_weight(sample_weight, len(X)))
-
-    def _chunks(self, data: Data) -> Iterator[Data]:
-        file = file_of(data.X)
-        for start in range(0, len(data.X), ROWS):
-            part = data.rows(slice(start, start + ROWS))
-            yield part._replace(X=part.X.astype(self.net.dtype, copy=False))
-            let_go(file)
-
-    def data_value(self, data: Data, params: Array) -> float:
-        """L."""
-        layers = *self.net.unpack(params), self.net.activation
-        return sum(
-            self.loss.weighted_sum(outputs(part.X, *layers), part.targets, part.weight)
-            for part in self._chunks(data)
-        )
-
-    def score(self, data: Data, params: Array) -> float:
-        """Accuracy or R², as the loss has it; not weighted."""
-        return self.value_and_score(data, params)[1]
-
-    def value_and_score(self, data: Data, params: Array) -> tuple[float, float]:
-        """L, and accuracy or R²."""
-        layers = *self.net.unpack(params), self.net.activation
-        whole = np.concatenate([outputs(part.X, *layers) for part in self._chunks(data)])
-        value = self.loss.weighted_sum(whole, data.targets, data.weight)
-        return value, self.loss.score(whole, data.targets)
-
-    def data_value_and_gradient(self, data: Data, params: Array) -> tuple[float, Array]:
-        """L and ∇L: forward, the loss and its gradient at the outputs, backward."""
-        weights, biases = self.net.unpack(params)
-        gradient = np.zeros_like(params)
-        piece = np.empty_like(params)
-        value = 0.0
-        for part in self._chunks(data):
-            trace = forward_pass(part.X, weights, biases, self.net.activation)
-            value += self.loss.weighted_sum(trace.outputs, part.targets, part.weight)
-            dout = self.loss.delta(trace.outputs, part.targets, part.weight)
-            backward_pass(trace, dout, weights, self.net.activation, *self.net.unpack(piece))
-            gradient += piece
-        return value, gradient
-
-    def data_pass(self, data: Data, params: Array) -> Array:
-        """∇L."""
-        return self.data_value_and_gradient(data, params)[1]
+    def on(self, X: ArrayLike, y: ArrayLike, sample_weight: Maybe = None) -> Problem:
+        """F on these samples, as a function of θ. An `np.memmap` stays in its file."""
+        X = validate.check_features(X, self.net.sizes[0], self.net.dtype)
+        targets = self.loss.check_targets(y, len(X), self.net.sizes[-1], self.net.dtype)
+        weight = validate.check_sample_weight(sample_weight, len(X))
+        return Problem(self, Samples(X, targets, weight))
 
     def penalty_value(self, params: Array, smooth_only: bool = False) -> float:
-        """R, or what the smooth penalties have of it."""
-        return sum(
-            (R.value(params[block]) for block, R in self.penalised if R.smooth or not smooth_only),
-            0.0,
-        )
+        """R(θ), or what the smooth penalties have of it."""
+        parts = (R.value(B.of(params)) for B, R in self.penalised if R.smooth or not smooth_only)
+        return sum(parts, 0.0)
 
     def add_subgradient(
         self, gradient: Array, params: Array, scale: float = 1.0, smooth_only: bool = False
     ) -> None:
-        """gradient += scale · ∂R(params), of all penalties or of the smooth ones only."""
-        for piece in self.pieces:
-            piece.add_subgradient(gradient[piece.block], params[piece.block], scale, smooth_only)
+        """gradient += scale · s with s ∈ ∂R(θ), of all penalties or of the smooth ones only."""
+        for B, R in self.penalised:
+            if R.smooth or not smooth_only:
+                s, part = R.subgradient(B.of(params)), B.of(gradient)
+                part += s if scale == 1.0 else scale * s
 
-    def prox(self, params: Array, steps: float | Array) -> None:
-        """params ← prox(params), of the penalties that are not smooth, in place."""
-        for piece in self.pieces:
-            own = steps[piece.block] if isinstance(steps, np.ndarray) and steps.ndim else steps
-            piece.prox(params[piece.block], own)
+    def prox(self, params: Array, t: float | Array) -> Array:
+        """θ ← prox_{tR}(θ) of the penalties that are not smooth, in place; returns θ."""
+        for B, R in self.penalised:
+            if not R.smooth:
+                w = B.of(params)
+                w[...] = R.prox(w, B.of(t) if isinstance(t, np.ndarray) and t.ndim else t)
+        return params
 
     def residual_of(self, data_gradient: Array, params: Array) -> Array:
-        """The residual, given ∇L at params."""
+        """The distance of −∇L to ∂R(θ), coordinate by coordinate, given ∇L."""
         residual = np.abs(data_gradient)
-        for block, R in self.penalised:
-            residual[block] = R.residual(params[block], data_gradient[block])
+        for B, R in self.penalised:
+            B.of(residual)[...] = R.residual(B.of(params), B.of(data_gradient))
         return residual
 
+    def value(
+        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
+    ) -> float:
+        """F = L + R; so value(X, y, θ + 1j·h·v).imag/h, h = 1e-30, is its slope along v."""
+        return self.on(X, y, sample_weight).value(params)
 
-def _pieces(penalised: list[tuple[slice, Penalty]], n_params: int) -> list[Piece]:
-    """All blocks, those without a penalty too: neighbours together up to SIZE numbers."""
-    starts, stops = [block.start for block, _ in penalised], [block.stop for block, _ in penalised]
-    between = zip([0, *stops], [*starts, n_params], strict=True)
-    free = [block for start, stop in between for block in blocks(start, stop)]
-    spans: list[slice] = []
-    for block in sorted([*free, *(block for block, _ in penalised)], key=lambda block: block.start):
-        if spans and block.stop - spans[-1].start <= SIZE:
-            spans[-1] = slice(spans[-1].start, block.stop)
-        else:
-            spans.append(block)
-    return [
-        Piece(
-            span,
-            [
-                (slice(block.start - span.start, block.stop - span.start), R)
-                for block, R in penalised
-                if span.start <= block.start < span.stop
-            ],
-        )
-        for span in spans
-    ]
+    def terms(
+        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
+    ) -> Terms:
+        """L and R apart."""
+        return self.on(X, y, sample_weight).terms(params)
+
+    def data_gradient(
+        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
+    ) -> Array:
+        """∇L, (n_params,)."""
+        return self.on(X, y, sample_weight).data_gradient(params)
+
+    def gradient(
+        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
+    ) -> Array:
+        """∇L plus the penalty's subgradient, (n_params,)."""
+        return self.on(X, y, sample_weight).gradient(params)
+
+    def hessian_vector(
+        self, X: ArrayLike, y: ArrayLike, v: ArrayLike, params: Maybe = None,
+        sample_weight: Maybe = None,
+    ) -> Array:  # fmt: skip
+        """∇²F v, (n_params,), with no second backward pass."""
+        return self.on(X, y, sample_weight).hessian_vector(v, params)
+
+    def example_gradients(
+        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
+    ) -> Array:
+        """The data gradient of each sample apart, (N, n_params); their mean is `data_gradient`."""
+        return self.on(X, y, sample_weight).example_gradients(params)
+
+    def residual(
+        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
+    ) -> Array:
+        """The distance of −∇L to ∂R, coordinate by coordinate: 0 just at a stationary point."""
+        return self.on(X, y, sample_weight).residual(params)
+
+    def stationarity(
+        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
+    ) -> float:
+        """The largest coordinate of `residual`."""
+        return self.on(X, y, sample_weight).stationarity(params)
 
 
-def _check_penalty(name: str, penalty: object) -> None:
-    if penalty is not None:
-        check_penalty_type(name, penalty)
+@dataclass(frozen=True)
+class Problem:
+    """F on checked samples, as a function of θ: the methods of `Objective` without X and y."""
+
+    objective: Objective
+    samples: Samples
+
+    def value(self, params: Maybe = None) -> float:
+        return self.terms(params).total
+
+    def terms(self, params: Maybe = None) -> Terms:
+        theta = self.objective.net.check_params(params)
+        return Terms(self.data_value(theta), self.objective.penalty_value(theta))
+
+    def data_value(self, params: Maybe = None) -> float:
+        loss, passes = self.objective.loss, self._passes(params)
+        return sum(loss.weighted_sum(run.outputs, y, weight) for (_, y, weight), run in passes)
+
+    def value_and_score(self, params: Maybe = None) -> tuple[float, float]:
+        """L, and accuracy or R² (not weighted), from one forward pass."""
+        loss, (_, targets, weight) = self.objective.loss, self.samples
+        outputs = np.concatenate([run.outputs for _, run in self._passes(params)])
+        return loss.weighted_sum(outputs, targets, weight), loss.score(outputs, targets)
+
+    def data_value_and_gradient(self, params: Maybe = None) -> tuple[float, Array]:
+        objective, theta = self.objective, self.objective.net.check_params(params)
+        weights, _ = objective.net.unpack(theta)
+        L, gradient, of_part = 0.0, np.zeros_like(theta), np.empty_like(theta)
+        into = objective.net.unpack(of_part)
+        for part, run in self._passes(theta):
+            L += objective.loss.weighted_sum(run.outputs, part.targets, part.weight)
+            dout = objective.loss.delta(run.outputs, part.targets, part.weight)
+            backward_pass(run, dout, weights, objective.net.activation, *into)
+            gradient += of_part
+        return L, gradient
+
+    def data_gradient(self, params: Maybe = None) -> Array:
+        return self.data_value_and_gradient(params)[1]
+
+    def gradient(self, params: Maybe = None) -> Array:
+        theta = self.objective.net.check_params(params)
+        gradient = self.data_gradient(theta)
+        self.objective.add_subgradient(gradient, theta)
+        return gradient
+
+    def residual(self, params: Maybe = None) -> Array:
+        theta = self.objective.net.check_params(params)
+        return self.objective.residual_of(self.data_gradient(theta), theta)
+
+    def stationarity(self, params: Maybe = None) -> float:
+        return float(self.residual(params).max())
+
+    def hessian_vector(self, v: ArrayLike, params: Maybe = None) -> Array:
+        """By ∇F(θ + ihv) = ∇F + ih ∇²F v + O(h²). |w| adds 0, the norm of a group its curvature."""
+        net = self.objective.net
+        theta = net.check_params(params).real.astype(np.float64)
+        direction = net.check_params(validate.check_array("v", v, np.float64), "v")
+        size = np.abs(direction).max() or 1.0  # so that h·v neither vanishes nor bends
+        nudged = theta + 1j * COMPLEX_STEP * (direction / size)
+        product = self.gradient(nudged).imag / COMPLEX_STEP * size
+        return product.astype(net.dtype, copy=False)
+
+    def example_gradients(self, params: Maybe = None) -> Array:
+        n, samples = len(self.samples.targets), self.samples
+        alone = (Problem(self.objective, samples.take(slice(i, i + 1))) for i in range(n))
+        return np.stack([n * one.data_gradient(params) for one in alone])
+
+    def _passes(self, params: Maybe) -> Iterator[tuple[Samples, Trace]]:
+        """A forward pass over all samples, ROWS at a time, X in the network's dtype."""
+        net = self.objective.net
+        weights, biases = net.unpack(net.check_params(params))
+        for start in range(0, len(self.samples.targets), ROWS):
+            part = self.samples.take(slice(start, start + ROWS))
+            X = part.X.astype(net.dtype, copy=False)
+            yield part, forward_pass(X, weights, biases, net.activation)
 
 
-def _elementwise(penalty: Penalty | None) -> bool:
-    return getattr(penalty, "elementwise", True)
+def _penalised(
+    blocks: Sequence[Block], penalties: Sequence[Penalty | None]
+) -> list[tuple[Block, Penalty]]:
+    """The blocks with a penalty; neighbours as one, in stretches, if it acts on each number."""
+    found: list[tuple[Block, Penalty]] = []
+    pairs = zip(blocks, penalties, strict=True)
+    for _, same in itertools.groupby(pairs, key=lambda pair: id(pair[1])):
+        near, (R, *_) = zip(*same, strict=True)
+        if R is not None and getattr(R, "elementwise", False):
+            cuts = [*range(near[0].span.start, near[-1].span.stop, STRETCH), near[-1].span.stop]
+            near = [Block("", slice(a, b), (b - a,)) for a, b in itertools.pairwise(cuts)]
+        found += [(block, R) for block in near if R is not None]
+    return found

@@ -1,19 +1,14 @@
-"""Pictures, for those who have matplotlib (the extra `plot`); imported only when asked for."""
+"""Pictures of numbers, for those who have matplotlib (the extra `plot`)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinyreg.validate import Array
-
-if TYPE_CHECKING:
-    from tinyreg.core.network import MLP
-    from tinyreg.study.comparison import Comparison
-    from tinyreg.study.convergence import Convergence
-    from tinyreg.study.path import LambdaPath
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = {
@@ -29,175 +24,149 @@ WIDTH = 13.0  # inches
 SMALLEST = 1e-8  # |w| below this, and not 0, is drawn at the histogram's left end
 TILES = 36  # hidden units drawn of each network
 
+Curves: TypeAlias = Mapping[str, Array]  # of each method, (n_seeds, n_epochs)
+Solvers: TypeAlias = Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]]
+
 
 def plot_comparison(
-    comparison: Comparison,
     path: str | PathLike[str],
-    image_shape: tuple[int, int] | None = None,
+    *,
+    objectives: Curves,
+    zeros: Curves,
+    scores: Curves,
+    score: str,
+    weights: Mapping[str, Sequence[Array]],
+    seed: int,
+    image_shape: tuple[int, int] | None,
+    solvers: Solvers,
+    rates: Mapping[str, float],
 ) -> None:
     """Draw what happened over the epochs, where the weights ended, and what the units look at.
 
-    Parameters
-    ----------
-    comparison : Comparison
-    path : path
-        The ending says the format.
-    image_shape : (height, width), optional
-        If each row of X is an image.
+    `score` is "accuracy" or "R²"; `weights` are the W of each layer of each method's network for
+    one seed; `solvers` have objective, stationarity and seconds after each full-batch step, and
+    `rates` the power of 1/k in the bounds of those that have one (none where F is not convex).
+    With `image_shape`, each row of X is an image of (height, width).
     """
     from matplotlib.figure import Figure
 
-    methods = comparison.settings["methods"]
-    heights = [3.6, 3.4, WIDTH / max(len(methods), 2) + 0.6]
-    if comparison.convergence is not None:
-        heights.append(3.8)
+    heights = [3.6, 3.4, WIDTH / max(len(weights), 2) + 0.6, *([3.8] if solvers else [])]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     bands: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
-    top, middle, bottom = bands[:3]
-    if comparison.convergence is not None:
-        _draw_convergence(bands[3], comparison.convergence)
-
-    score = "accuracy" if comparison.settings["task"] == "classification" else "R²"
+    top, middle, bottom, *below = bands
     left, centre, right = top.subplots(1, 3)
-    _draw_history(left, comparison, "total", "Objective F = L + R (training data)")
-    _draw_history(centre, comparison, "exact_zeros", "Weights exactly 0, in %", 100)
-    _draw_history(right, comparison, "validation_score", f"Test {score}")
+    _draw_curves(left, objectives, "Objective F = L + R (training data)")
     left.set_yscale("log")
     left.yaxis.set_major_formatter("{x:g}")
     left.yaxis.set_minor_formatter("{x:g}")
-    centre.set_ylim(-4, 104)
-    if score == "accuracy":
-        scores = np.concatenate([run.history.validation_score for run in comparison.runs])
-        right.set_ylim(max(0, np.quantile(scores, 0.05) - 0.02), min(1, scores.max()) + 0.01)
     left.legend(frameon=False)
+    _draw_curves(centre, zeros, "Weights exactly 0, in %", 100)
+    centre.set_ylim(-4, 104)
+    _draw_curves(right, scores, f"Test {score}")
+    if score == "accuracy":
+        all_scores = np.concatenate([curves.ravel() for curves in scores.values()])
+        low, high = np.quantile(all_scores, 0.05), all_scores.max()
+        right.set_ylim(max(0, low - 0.02), min(1, high) + 0.01)
+    _draw_histogram(middle.subplots(), weights, f"Where the weights ended (seed {seed})")
 
-    _draw_histogram(middle.subplots(), comparison)
-
-    grids = bottom.subplots(1, len(methods), squeeze=False, gridspec_kw={"wspace": 0.06})[0]
-    for axes, method in zip(grids, methods, strict=True):
-        _draw_first_layer(axes, method, comparison.networks[method], image_shape)
-    unit = "hidden unit" if len(comparison.settings["sizes"]) > 2 else "output"
+    grids = bottom.subplots(1, len(weights), squeeze=False, gridspec_kw={"wspace": 0.06})[0]
+    for axes, (method, layers) in zip(grids, weights.items(), strict=True):
+        _draw_first_layer(axes, method, layers[0].astype(np.float64), image_shape)
+    unit = "hidden unit" if max(map(len, weights.values())) > 1 else "output"
     what = f"each tile is one {unit}" if image_shape else "rows are inputs, columns are units"
     bottom.suptitle(
-        f"First layer's weights, seed {comparison.settings['seeds'][0]}: {what}; "
-        "blue negative, red positive, grey exactly 0",
+        f"First layer's weights, seed {seed}: {what}; blue negative, red positive, grey exactly 0",
         fontsize="medium",
     )
+    for band in below:
+        _draw_convergence(band, solvers, rates)
     figure.savefig(path, dpi=110)
 
 
-def _draw_history(
-    axes: Any, comparison: Comparison, name: str, title: str, scale: float = 1
-) -> None:
+def _draw_curves(axes: Any, curves: Curves, title: str, scale: float = 1) -> None:
     """The mean over seeds as a line, from the smallest to the largest as a band."""
-    for method in comparison.settings["methods"]:
-        curves = scale * np.array(
-            [getattr(run.history, name) for run in comparison.runs if run.method == method]
-        )
-        epochs = np.arange(1, curves.shape[1] + 1)
-        colour = COLOURS[method]
-        axes.fill_between(epochs, curves.min(0), curves.max(0), color=colour, alpha=0.2, lw=0)
-        axes.plot(epochs, curves.mean(0), DASHES[method], color=colour, lw=1.8, label=method)
+    for method, values in curves.items():
+        values, colour = scale * values, COLOURS[method]
+        epochs = np.arange(1, values.shape[1] + 1)
+        axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
+        axes.plot(epochs, values.mean(0), DASHES[method], color=colour, lw=1.8, label=method)
     axes.set_title(title, fontsize="medium")
     axes.set_xlabel("epoch")
     axes.grid(alpha=0.25)
 
 
-def _draw_histogram(axes: Any, comparison: Comparison) -> None:
-    """log₁₀|w| for all weights of the first seed's networks, exact zeros in a bar of their own."""
-    methods = comparison.settings["methods"]
+def _draw_histogram(axes: Any, weights: Mapping[str, Sequence[Array]], title: str) -> None:
+    """log₁₀|w| for all weights of each network, exact zeros in a bar of their own."""
     edges = np.linspace(np.log10(SMALLEST), 1, 64)
     at_zero = edges[0] - 1.0
-    width = 0.8 / len(methods)
-    for place, method in enumerate(methods):
-        net = comparison.networks[method]
-        w = np.abs(net.params[: net.n_weights].astype(np.float64))
-        colour = COLOURS[method]
-        logs = np.log10(np.clip(w[w > 0], SMALLEST, 10))
+    width = 0.8 / len(weights)
+    for place, (method, layers) in enumerate(weights.items()):
+        w, colour = np.abs(np.concatenate([W.ravel() for W in layers])), COLOURS[method]
+        logs = np.log10(np.clip(w[w > 0].astype(np.float64), SMALLEST, 10))
         axes.hist(logs, edges, histtype="stepfilled", color=colour, alpha=0.15)
         axes.hist(logs, edges, histtype="step", color=colour, lw=1.5, label=method)
         zeros = np.count_nonzero(w == 0)
-        x = at_zero + (place - (len(methods) - 1) / 2) * width
+        x = at_zero + (place - (len(weights) - 1) / 2) * width
         axes.bar(x, zeros, width, color=colour, alpha=0.85)
-        axes.annotate(
-            f"{zeros}", (x, max(zeros, 0.8)), ha="center", va="bottom", fontsize=8, color=colour
-        )
+        at = (x, max(zeros, 0.8))
+        axes.annotate(f"{zeros}", at, ha="center", va="bottom", fontsize=8, color=colour)
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.7, top=3 * axes.get_ylim()[1])
     axes.axvline(edges[0] - 0.4, color="black", lw=0.8, ls=":")
     exponents = range(int(edges[0]), 2)
-    axes.set_xticks(
-        [at_zero, *exponents], ["exactly 0", *(f"$10^{{{exponent}}}$" for exponent in exponents)]
-    )
+    labels = ["exactly 0", *(f"$10^{{{exponent}}}$" for exponent in exponents)]
+    axes.set_xticks([at_zero, *exponents], labels)
     axes.set_xlabel("|w|")
     axes.set_ylabel("number of weights")
-    axes.set_title(
-        f"Where the weights ended (seed {comparison.settings['seeds'][0]})", fontsize="medium"
-    )
+    axes.set_title(title, fontsize="medium")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.12, 1))
 
 
-def _draw_convergence(figure: Any, convergence: Convergence) -> None:
+def _draw_convergence(figure: Any, solvers: Solvers, rates: Mapping[str, float]) -> None:
     """F − F_best and stationarity, against steps and against seconds."""
-    first, *others = figure.subplots(1, 4)
-    axes_of = {
-        (first, "steps", "F − F_best"): "objective",
-        (others[0], "seconds", "F − F_best"): "objective",
-        (others[1], "steps", "stationarity residual"): "stationarity",
-        (others[2], "seconds", "stationarity residual"): "stationarity",
-    }
-    for (axes, along, title), name in axes_of.items():
-        for i, curve in enumerate(convergence.curves):
-            values = np.array(getattr(curve, name))
-            if name == "objective":
-                # Of a method that does not descend, the best so far; what is F_best itself has no
-                # place on a logarithmic axis.
-                values = np.minimum.accumulate(values) - convergence.best
-                values[values <= 0] = np.nan
-            x = np.arange(len(values)) if along == "steps" else np.array(curve.seconds)
-            axes.plot(x, values, color=f"C{i}", lw=1.5, label=curve.solver)
-            power = convergence.rates.get(curve.solver)
-            if power is not None and along == "steps" and name == "objective":
-                # The slope of the theory's bound, hung on the curve's first step.
-                k = np.arange(1, len(values))
-                axes.plot(k, values[1] * k**-power, color=f"C{i}", lw=1, ls=":", alpha=0.8)
+    panels = figure.subplots(1, 4)
+    best = min(min(objective) for objective, _, _ in solvers.values())
+    for i, (solver, (objective, stationarity, seconds)) in enumerate(solvers.items()):
+        # Of a method that does not descend, the best so far; what is F_best itself has no place on
+        # a logarithmic axis.
+        above = np.minimum.accumulate(np.array(objective)) - best
+        above[above <= 0] = np.nan
+        steps, style = np.arange(len(above)), {"color": f"C{i}", "lw": 1.5, "label": solver}
+        panels[0].plot(steps, above, **style)
+        panels[1].plot(seconds, above, **style)
+        panels[2].plot(steps, stationarity, **style)
+        panels[3].plot(seconds, stationarity, **style)
+        if solver in rates:
+            # The slope of the theory's bound, hung on the curve's first step.
+            bound = above[1] * steps[1:] ** -rates[solver]
+            panels[0].plot(steps[1:], bound, color=f"C{i}", lw=1, ls=":", alpha=0.8)
+    for axes, along, title in zip(
+        panels,
+        ("steps", "seconds") * 2,
+        ["F − F_best"] * 2 + ["stationarity residual"] * 2,
+        strict=True,
+    ):
         axes.set_xscale("log" if along == "steps" else "linear")
         axes.set_yscale("log")
         axes.set_xlabel(along)
         axes.set_title(title, fontsize="medium")
         axes.grid(alpha=0.25)
-    first.legend(frameon=False, fontsize="x-small")
-    note = (
-        "dotted: O(1/√k), O(1/k), O(1/k²)" if convergence.convex else "not convex: no rate is known"
-    )
+    panels[0].legend(frameon=False, fontsize="x-small")
+    note = "dotted: O(1/√k), O(1/k), O(1/k²)" if rates else "not convex: no rate is known"
     figure.suptitle(f"Full batch, from the first seed's weights ({note})", fontsize="medium")
 
 
 def _draw_first_layer(
-    axes: Any, method: str, net: MLP, image_shape: tuple[int, int] | None
+    axes: Any, method: str, W: Array, image_shape: tuple[int, int] | None
 ) -> None:
-    W = net.weights[0].astype(np.float64)
     picture = W if image_shape is None else _mosaic(W, image_shape)
     limit = np.quantile(np.abs(W), 0.99) or 1.0
-    axes.set_facecolor("white")
-    axes.imshow(
-        np.where(picture == 0, np.nan, picture),
-        cmap="RdBu_r",
-        vmin=-limit,
-        vmax=limit,
-        interpolation="nearest",
-        aspect="equal" if image_shape else "auto",
-    )
+    style = {"interpolation": "nearest", "aspect": "equal" if image_shape else "auto"}
+    colours = np.where(picture == 0, np.nan, picture)
+    axes.imshow(colours, cmap="RdBu_r", vmin=-limit, vmax=limit, **style)
     # Exact zeros get a grey of their own, which no value of the colour map has.
-    grey = np.where(picture == 0, 0.62, np.nan)
-    axes.imshow(
-        grey,
-        cmap="gray",
-        vmin=0,
-        vmax=1,
-        interpolation="nearest",
-        aspect="equal" if image_shape else "auto",
-    )
+    axes.imshow(np.where(picture == 0, 0.62, np.nan), cmap="gray", vmin=0, vmax=1, **style)
+    axes.set_facecolor("white")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_frame_on(False)
@@ -221,45 +190,41 @@ def _mosaic(W: Array, image_shape: tuple[int, int]) -> Array:
     rows = int(np.ceil(len(units) / columns))
     picture = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
     for place, unit in enumerate(units):
-        top = (place // columns) * (height + 1)
-        left = (place % columns) * (width + 1)
+        top, left = place // columns * (height + 1), place % columns * (width + 1)
         picture[top : top + height, left : left + width] = W[:, unit].reshape(image_shape)
     return picture
 
 
-def plot_path(path: LambdaPath, file: str | PathLike[str]) -> None:
+def plot_path(
+    path: str | PathLike[str],
+    *,
+    score: str,
+    walks: Mapping[str, Sequence[Array]],
+    chosen: Mapping[str, float],
+) -> None:
     """Draw what a zero costs: score against sparsity, and sparsity against λ.
 
-    Parameters
-    ----------
-    path : LambdaPath
-    file : path
-        The ending says the format.
+    `score` is "test" or "validation"; `walks` have λ, score, share of zeros and of near zeros of
+    each method, and `chosen` has one of the λ for each.
     """
     from matplotlib.figure import Figure
 
-    kind = "test" if path.settings["n_test"] else "validation"
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for method in path.settings["methods"]:
-        lams, colour = path.lams(method), COLOURS[method]
-        score = path.mean(method, f"{kind}_score")
-        exact, near = 100 * path.mean(method, "exact_zeros"), 100 * path.mean(method, "near_zeros")
-        style = {"color": colour, "lw": 1.5}
-        left.plot(exact, score, "o-", ms=5, label=f"{method}, w = 0", **style)
-        left.plot(
-            near, score, "o:", ms=5, mfc="none", alpha=0.6, label=f"{method}, |w| < 0.001", **style
-        )
-        right.plot(lams, exact, "o-", ms=5, label=f"{method}, w = 0", **style)
-        right.plot(
-            lams, near, "o:", ms=5, mfc="none", alpha=0.6, label=f"{method}, |w| < 0.001", **style
-        )
-        _, chosen = path.best(method)
-        at = lams.index(chosen)
-        left.plot(exact[at], score[at], "*", ms=15, color=colour, mec="white")
-        right.plot(chosen, exact[at], "*", ms=15, color=colour, mec="white")
+    for method, (lams, scores, exact, near) in walks.items():
+        filled: dict[str, Any] = {"color": COLOURS[method], "lw": 1.5, "ms": 5}
+        hollow = filled | {"mfc": "none", "alpha": 0.6, "label": f"{method}, |w| < 0.001"}
+        filled["label"] = f"{method}, w = 0"
+        left.plot(100 * exact, scores, "o-", **filled)
+        left.plot(100 * near, scores, "o:", **hollow)
+        right.plot(lams, 100 * exact, "o-", **filled)
+        right.plot(lams, 100 * near, "o:", **hollow)
+        at = lams == chosen[method]
+        star: dict[str, Any] = {"ms": 15, "color": COLOURS[method], "mec": "white"}
+        left.plot(100 * exact[at], scores[at], "*", **star)
+        right.plot(lams[at], 100 * exact[at], "*", **star)
     left.set_xlabel("weights that are zero (filled) or nearly zero (hollow), in %")
-    left.set_ylabel(f"{kind} score")
+    left.set_ylabel(f"{score} score")
     left.set_title("What a zero costs (★ one-standard-error choice)", fontsize="medium")
     right.set_xscale("log")
     right.set_xlabel("λ")
@@ -268,4 +233,4 @@ def plot_path(path: LambdaPath, file: str | PathLike[str]) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize="small")
-    figure.savefig(file, dpi=110)
+    figure.savefig(path, dpi=110)

@@ -1,11 +1,19 @@
-"""Groups of weights that go to zero together, and how sparse a network is."""
+"""Groups of weights that become zero together, and how sparse a network is."""
 
+from tinyreg.sparsity.groups import GroupLasso
 from tinyreg.sparsity.measures import (
     active_inputs,
     active_units,
     dead_share,
-    exact_zeros,
-    near_zeros,
+    near_zero_share,
+    zero_share,
 )
 
-__all__ = ["active_inputs", "active_units", "dead_share", "exact_zeros", "near_zeros"]
+__all__ = [
+    "GroupLasso",
+    "active_inputs",
+    "active_units",
+    "dead_share",
+    "near_zero_share",
+    "zero_share",
+]

@@ -7,99 +7,31 @@ differs in the end is the method's doing alone.
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import platform
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.core.losses import Loss, SoftmaxCrossEntropy, SquaredError, encode_labels
+from tinyreg.core.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from tinyreg.core.network import MLP
-from tinyreg.core.objective import Data, Objective
-from tinyreg.core.optimizers import Adam, Optimizer
+from tinyreg.core.optimizers import Optimizer
 from tinyreg.core.penalties import L1, Penalty
-from tinyreg.core.training import METHODS, History, fit
-from tinyreg.errors import DivergenceError
-from tinyreg.render.table import text_table
-from tinyreg.sparsity.measures import NEAR_ZERO, active_inputs, active_units, dead_share, near_zeros
+from tinyreg.core.training import METHODS
+from tinyreg.render.document import Document, Lines, Piece, Table
+from tinyreg.render.plots import plot_comparison
+from tinyreg.render.text import to_text
+from tinyreg.sparsity.measures import NEAR_ZERO
 from tinyreg.study.convergence import Convergence, converge
-from tinyreg.validate import (
-    Array,
-    check_choice,
-    check_each,
-    check_integer,
-    check_list,
-    check_pairs,
-    describe,
-)
+from tinyreg.study.runs import Run, train_and_measure
+from tinyreg.study.setup import Setup, title, write_json
+from tinyreg.validate import Array, check_choice, check_function, check_integer
 
-FORWARD_REPEATS = 20
 COMPARED = ("none", *METHODS)
-TASKS = ("classification", "regression")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One method with one seed, measured after the last epoch.
-
-    Attributes
-    ----------
-    method, seed
-    objective, data_loss, penalty : float
-        F = L + R, L and R on the training data. R is the compared penalty for every method, so
-        that "none" can be held against the others.
-    train_score, test_score : float
-        Accuracy, or R² in regression.
-    exact_zeros, near_zeros : float
-        Share of the weights with w == 0, and with |w| < 1e-3 (which includes w == 0).
-    dead_inputs, dead_hidden : float
-        Share of the inputs without a nonzero weight, and of the hidden units without a nonzero
-        incoming or without a nonzero outgoing weight.
-    stationarity : float
-        The largest distance of −∇L to ∂R over the coordinates, on the training data.
-    seconds : float
-        For each epoch of the training, with its measurements.
-    n_params, n_bytes : int
-        Of the trained network.
-    compact_params, compact_bytes : int
-        Of the same network after `MLP.compact()`.
-    forward_seconds, compact_seconds : float
-        For `forward` on the training data, before and after `compact()`: the fastest of a few.
-    history : History
-    """
-
-    method: str
-    seed: int
-    objective: float
-    data_loss: float
-    penalty: float
-    train_score: float
-    test_score: float
-    exact_zeros: float
-    near_zeros: float
-    dead_inputs: float
-    dead_hidden: float
-    stationarity: float
-    seconds: float
-    n_params: int
-    n_bytes: int
-    compact_params: int
-    compact_bytes: int
-    forward_seconds: float
-    compact_seconds: float
-    history: History
-
-    @property
-    def speed_up(self) -> float:
-        """How many times faster `forward` is after `compact()`."""
-        return self.forward_seconds / self.compact_seconds
+TASKS: dict[str, Loss] = {"classification": SoftmaxCrossEntropy(), "regression": SquaredError()}
 
 
 @dataclass
@@ -108,13 +40,18 @@ class Comparison:
 
     Attributes
     ----------
-    settings : dict
-        Everything that the runs had in common.
+    settings : dict, everything that the runs had in common
     runs : list of Run
-    networks : dict
-        The trained network of each method for the first seed.
+    networks : dict, the trained network of each method for the first seed
     convergence : Convergence or None
         The full-batch solvers on the same problem, if asked for.
+
+    Notes
+    -----
+    method, name : str, one of the methods compared; an attribute of `Run`
+    path : str or path; the ending of a picture's says the format: .png, .pdf, .svg
+    image_shape : (height, width), optional
+        If each row of X is an image: each hidden unit's weights are then drawn as one.
 
     Examples
     --------
@@ -124,6 +61,8 @@ class Comparison:
     ((2,), ['none', 'proximal', 'subgradient'])
     >>> comparison.to_dict()["settings"]["sizes"], comparison.verdict().endswith("points.")
     ([2, 2], True)
+    >>> comparison.document().pieces[0].headers
+    ['', 'none', 'subgradient', 'proximal']
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     comparison.to_json(f"{folder}/comparison.json")
@@ -135,94 +74,94 @@ class Comparison:
     convergence: Convergence | None = None
 
     def of(self, method: str, name: str) -> Array:
-        """One measure of one method, an entry for each seed.
-
-        Parameters
-        ----------
-        method : str
-        name : str
-            An attribute of `Run`.
-        """
+        """One measure of one method, an entry for each seed."""
         return np.array([getattr(run, name) for run in self.runs if run.method == method])
 
     def __str__(self) -> str:
-        parts = [self._title(), self._table(), self.verdict()]
-        if self.convergence is not None:
-            parts.append(str(self.convergence))
-        return "\n\n".join(parts)
+        return to_text(self.document())
 
-    def _title(self) -> str:
+    def document(self) -> Document:
+        """A table of the measures, mean and spread over the seeds, and the verdict."""
         s = self.settings
-        sizes = "-".join(map(str, s["sizes"]))
-        seeds = ", ".join(map(str, s["seeds"]))
-        return (
-            f"{s.get('data', 'data')}: {s['n_train']} training and {s['n_test']} test samples\n"
-            f"{sizes} {s['activation']} net, {s['loss']}, {s['penalty']}, {s['optimizer']}\n"
-            f"{s['epochs']} epochs of batches of {s['batch_size']}, {s['dtype']}, seeds {seeds} "
-            f"(mean ± standard deviation)"
-        )
+        samples = f"{s['n_train']} training and {s['n_test']} test"
+        training = f"{s['epochs']} epochs of batches of {s['batch_size']}, {s['dtype']}, seeds"
+        above = title(s, samples, training) + " (mean ± standard deviation)"
+        pieces: list[Piece] = [self._table(), Lines([self.verdict()])]
+        if self.convergence is not None:
+            pieces += self.convergence.document().pieces
+        return Document(above, pieces)
 
-    def _table(self) -> str:
-        score = "accuracy" if self.settings["task"] == "classification" else "R²"
-        in_percent = self.settings["task"] == "classification"
-        rows: list[tuple[str, str, Callable[[Array], str]]] = [
-            ("objective F = L + R", "objective", _plain),
-            ("  data loss L", "data_loss", _plain),
-            ("  penalty R", "penalty", _plain),
-            (f"train {score}", "train_score", _percent if in_percent else _plain),
-            (f"test {score}", "test_score", _percent if in_percent else _plain),
-            ("weights exactly 0", "exact_zeros", _percent),
-            (f"weights with |w| < {NEAR_ZERO:g}", "near_zeros", _percent),
-            ("dead inputs", "dead_inputs", _percent),
-            ("dead hidden units", "dead_hidden", _percent),
-            ("parameters after compact()", "compact_params", lambda x: _plain(x, 0)),
-            ("speed-up of forward()", "speed_up", lambda x: _plain(x, 1)),
-            ("stationarity residual", "stationarity", _scientific),
-            ("milliseconds per epoch", "seconds", lambda x: _plain(1e3 * x, 1)),
+    @property
+    def _score(self) -> str:
+        return "accuracy" if self.settings["task"] == "classification" else "R²"
+
+    def _table(self) -> Table:
+        plain, percent = (".4f", 1, ""), (".1f", 100, " %")
+        score = percent if self._score == "accuracy" else plain
+        shown = [
+            ("objective F = L + R", "objective", plain),
+            ("  data loss L", "data_loss", plain),
+            ("  penalty R", "penalty", plain),
+            (f"train {self._score}", "train_score", score),
+            (f"test {self._score}", "test_score", score),
+            ("weights exactly 0", "exact_zeros", percent),
+            (f"weights with |w| < {NEAR_ZERO:g}", "near_zeros", percent),
+            ("dead inputs", "dead_inputs", percent),
+            ("dead hidden units", "dead_hidden", percent),
+            ("parameters after compact()", "compact_params", (".0f", 1, "")),
+            ("speed-up of forward()", "speed_up", (".1f", 1, "")),
+            ("stationarity residual", "stationarity", (".1e", 1, "")),
+            ("milliseconds per epoch", "seconds", (".1f", 1e3, "")),
         ]
         methods = self.settings["methods"]
-        table = [["", *methods]]
-        table += [
-            [label, *(show(self.of(method, name)) for method in methods)]
-            for label, name, show in rows
+        rows = [
+            [label, *(_mean_and_spread(self.of(method, name), *form) for method in methods)]
+            for label, name, form in shown
         ]
-        return "\n".join(text_table(table, rule=True))
+        return Table(["", *methods], rows, rule=True)
 
     def verdict(self) -> str:
         """One sentence on what these runs showed."""
         penalised = [m for m in self.settings["methods"] if m != "none"]
         if not penalised:
             return "Nothing was penalised, so there is nothing to compare."
-        mean = {
-            (m, name): float(self.of(m, name).mean())
-            for m in penalised
-            for name in ("objective", "test_score", "exact_zeros", "near_zeros")
-        }
-        parts: list[str] = []
-        for method in sorted(penalised, key=lambda m: -mean[m, "exact_zeros"]):
-            zeros, near = mean[method, "exact_zeros"], mean[method, "near_zeros"]
-            text = f"{method} made {_share(zeros)}"
-            text += "" if parts else " of the weights exactly 0"
-            if near - zeros > 0.01:
-                text += f" (with {_share(near - zeros)} more below {NEAR_ZERO:g} in size)"
-            parts.append(text)
-        sentence = _join(parts)
+        sentence = self._zeros_made(penalised)
         if len(penalised) > 1:
-            best = min(penalised, key=lambda m: mean[m, "objective"])
-            worst = max(penalised, key=lambda m: mean[m, "objective"])
-            low, high = mean[best, "objective"], mean[worst, "objective"]
-            if high - low <= 1e-3 * abs(low):
-                sentence += f"; the objective is {low:.4g} for all of them"
-            else:
-                sentence += f"; the objective ends between {low:.4g} ({best}) and "
-                sentence += f"{high:.4g} ({worst})"
-            scores = [mean[m, "test_score"] for m in penalised]
-            gap = max(scores) - min(scores)
-            if self.settings["task"] == "classification":
-                sentence += f", and their test accuracies lie within {100 * gap:.1f} points"
-            else:
-                sentence += f", and the test R² lie within {gap:.3f}"
+            sentence += f"; {self._cost(penalised)}"
         return sentence[0].upper() + sentence[1:] + "."
+
+    def _mean(self, method: str, name: str) -> float:
+        return float(self.of(method, name).mean())
+
+    def _zeros_made(self, methods: list[str]) -> str:
+        parts: list[str] = []
+        for method in sorted(methods, key=lambda m: -self._mean(m, "exact_zeros")):
+            zeros = self._mean(method, "exact_zeros")
+            more = self._mean(method, "near_zeros") - zeros
+            text = f"{method} made {_share(zeros)}"
+            if not parts:
+                text += " of the weights exactly 0"
+            if more > 0.01:
+                text += f" (with {_share(more)} more below {NEAR_ZERO:g} in size)"
+            parts.append(text)
+        *first, last = parts
+        return f"{', '.join(first)} and {last}" if first else last
+
+    def _cost(self, methods: list[str]) -> str:
+        def objective(method: str) -> float:
+            return self._mean(method, "objective")
+
+        best, worst = min(methods, key=objective), max(methods, key=objective)
+        low, high = objective(best), objective(worst)
+        if high - low <= 1e-3 * abs(low):
+            text = f"the objective is {low:.4g} for all of them"
+        else:
+            text = f"the objective ends between {low:.4g} ({best}) and {high:.4g} ({worst})"
+        scores = [self._mean(m, "test_score") for m in methods]
+        gap = max(scores) - min(scores)
+        if self._score == "accuracy":
+            return f"{text}, and their test accuracies lie within {100 * gap:.1f} points"
+        return f"{text}, and the test R² lie within {gap:.3f}"
 
     def to_dict(self) -> dict[str, Any]:
         """Settings and runs as plain numbers, lists and strings."""
@@ -232,28 +171,29 @@ class Comparison:
         return content
 
     def to_json(self, path: str | PathLike[str]) -> None:
-        """Write `to_dict()` to a file.
-
-        Parameters
-        ----------
-        path : str or path
-        """
-        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        """Write `to_dict()` to a file."""
+        write_json(path, self.to_dict())
 
     def plot(self, path: str | PathLike[str], image_shape: tuple[int, int] | None = None) -> None:
-        """Draw the comparison to a file; needs matplotlib (the extra `plot`).
+        """Draw the comparison to a file; needs matplotlib (the extra `plot`)."""
+        histories = {method: self.of(method, "history") for method in self.settings["methods"]}
 
-        Parameters
-        ----------
-        path : path
-            The ending says the format: .png, .pdf, .svg.
-        image_shape : (height, width), optional
-            If each row of X is an image: each hidden unit's weights are then drawn as one.
-        """
-        from tinyreg.render.plots import plot_comparison
+        def curves(name: str) -> dict[str, Array]:
+            return {m: np.array([getattr(h, name) for h in of_m]) for m, of_m in histories.items()}
 
-        plot_comparison(self, path, image_shape)
+        solvers = self.convergence.curves if self.convergence else []
+        plot_comparison(
+            path,
+            objectives=curves("total"),
+            zeros=curves("exact_zeros"),
+            scores=curves("validation_score"),
+            score=self._score,
+            weights={method: net.weights for method, net in self.networks.items()},
+            seed=self.settings["seeds"][0],
+            image_shape=image_shape,
+            solvers={c.solver: (c.objective, c.stationarity, c.seconds) for c in solvers},
+            rates=self.convergence.rates if self.convergence else {},
+        )
 
 
 def compare(
@@ -279,26 +219,20 @@ def compare(
 
     Parameters
     ----------
-    X, y, X_test, y_test : arrays
-        Training and test data. Class labels may be any integers or strings.
-    penalty : Penalty
-        L1(1e-3) if left out.
-    hidden : sequence of int
-        Units in each hidden layer; () for none.
+    X, y, X_test, y_test : arrays; class labels may be any integers or strings
+    penalty : Penalty; L1(1e-3) if left out
+    hidden : sequence of int, the units of each hidden layer; () for none
     epochs : int
     seeds : sequence of int
         One run of each method for each; the seed sets the initial weights and the batches.
-    methods : sequence of str
-        Of "none", "subgradient", "proximal", "decoupled", "naive"; see `fit`.
+    methods : sequence of "none", "subgradient", "proximal", "decoupled", "naive"; see `fit`
     optimizer, activation : see `fit` and `MLP`
-    task : "classification" or "regression", optional
-        If left out: regression for floating-point y, else classification.
+    task : "classification" or "regression"; left out, regression for floating-point y
     batch_size, dtype : see `fit` and `MLP`
     convergence : int
         > 0: also run the full-batch solvers for so many steps, on the training data from the
         first seed's weights (see `tinyreg.study.convergence`).
-    progress : function of a line of text, optional
-        Called at the end of each epoch, and for each solver.
+    progress : function of a line of text, called after each epoch, and for each solver
 
     Returns
     -------
@@ -314,7 +248,7 @@ def compare(
     Examples
     --------
     >>> from tinyreg import SGD
-    >>> from tinyreg.datasets.tables import sparse_teacher
+    >>> from tinyreg.datasets.synthetic import sparse_teacher
     >>> X, y, relevant = sparse_teacher(80, 5, 1)  # one of the five inputs matters
     >>> comparison = compare(X[:60], y[:60], X[60:], y[60:], penalty=L1(0.2), hidden=(),
     ...                      epochs=50, seeds=(2,), batch_size=60, optimizer=SGD(0.1))
@@ -324,173 +258,40 @@ def compare(
     subgradient  [-0.015 -0.005  0.794  0.008 -0.002]
     proximal     [0.    0.    0.795 0.    0.   ]
     """
-    penalty = L1(1e-3) if penalty is None else penalty
-    optimizer = Adam() if optimizer is None else optimizer
-    methods = check_each("methods", methods, lambda m: check_choice("methods", m, COMPARED))
-    seeds = check_each("seeds", seeds, lambda s: check_integer("seeds", s, least=0))
-    epochs = check_integer("epochs", epochs, least=1)
-    batch_size = check_integer("batch_size", batch_size, least=1)
     check_integer("convergence", convergence, least=0)
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be a function, got {describe(progress)}")
-    if task is None:
-        task = "regression" if np.asarray(y).dtype.kind == "f" else "classification"
-    X, y, X_test, y_test = map(np.asarray, (X, y, X_test, y_test))
-    check_pairs(X, y)
-    check_pairs(X_test, y_test, "X_test", "y_test")
-    loss: Loss
-    if check_choice("task", task, TASKS) == "classification":
-        loss = SoftmaxCrossEntropy()
-        n_outputs, y, y_test = encode_labels(y=y, y_test=y_test)
-    else:
-        loss = SquaredError()
-        n_outputs = 1 if y.ndim < 2 else y.shape[1]
-    sizes = (X.shape[1], *check_list("hidden", hidden), n_outputs)
-
+    check_function("progress", progress)
+    setup = Setup(
+        {"train": (X, y), "test": (X_test, y_test)}, COMPARED,
+        loss=None if task is None else TASKS[check_choice("task", task, TASKS)],
+        penalty=L1(1e-3) if penalty is None else penalty,
+        methods=methods, hidden=hidden, activation=activation, dtype=dtype,
+        optimizer=optimizer, epochs=epochs, batch_size=batch_size, seeds=seeds,
+    )  # fmt: skip
     runs: list[Run] = []
     networks: dict[str, MLP] = {}
-    for seed in seeds:
-        start = MLP(sizes, activation, dtype, seed)
-        train, test = _check_both(Objective(start, loss, penalty), (X, y), (X_test, y_test))
-        for method in methods:
-            net = start.copy()
-            settings_of_fit = {
-                "optimizer": optimizer,
-                "epochs": epochs,
-                "batch_size": batch_size,
-                "seed": seed,
-            }
-            objective = Objective(net, loss, penalty)
-            runs.append(_run(objective, method, train, test, settings_of_fit, progress))
+    for seed in setup.seeds:
+        for method in setup.methods:
+            run, net = train_and_measure(setup, method, seed, progress)
+            runs.append(run)
             networks.setdefault(method, net)
-
-    settings = {
-        "n_train": len(X),
-        "n_test": len(X_test),
-        "task": task,
-        "sizes": list(start.sizes),
-        "activation": activation,
-        "loss": repr(loss),
-        "penalty": repr(penalty),
-        "methods": methods,
-        "optimizer": repr(optimizer),
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "seeds": seeds,
-        "dtype": start.dtype.name,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
     full_batch = None
     if convergence:
-        start = MLP(sizes, activation, dtype, seeds[0])
-        full_batch = converge(Objective(start, loss, penalty), X, y, convergence, progress)
+        objective = setup.objective(setup.seeds[0], setup.penalty)
+        full_batch = converge(objective, *setup.parts["train"], convergence, progress)
+
+    task = "classification" if isinstance(setup.loss, SoftmaxCrossEntropy) else "regression"
+    settings = {"n_train": 0, "n_test": 0, "task": task, **setup.settings()}
+    settings |= {"python": platform.python_version(), "numpy": np.__version__}
     return Comparison(settings, runs, networks, full_batch)
 
 
-def _check_both(
-    objective: Objective,
-    train: tuple[ArrayLike, ArrayLike],
-    test: tuple[ArrayLike, ArrayLike],
-) -> tuple[Data, Data]:
-    checked = objective.check(*train)
-    try:
-        return checked, objective.check(*test)
-    except (TypeError, ValueError) as e:
-        raise type(e)(f"X_test, y_test: {e}") from e
-
-
-def _run(
-    objective: Objective,
-    method: str,
-    train: Data,
-    test: Data,
-    settings: dict[str, Any],
-    progress: Callable[[str], None] | None,
-) -> Run:
-    """Train the objective's network by one method, and measure it."""
-    net, seed = objective.net, settings["seed"]
-    penalties: list[float] = []
-
-    def at_epoch_end(epoch: int, history: History) -> None:
-        # "none" trains on L alone, and is measured on F = L + R like the others.
-        penalties.append(objective.penalty_value(net.params))
-        if progress is not None:
-            progress(f"seed {seed}, {method}: epoch {epoch} of {settings['epochs']}")
-
-    began = time.perf_counter()
-    try:
-        history = fit(
-            net,
-            train.X,
-            train.targets,
-            loss=objective.loss,
-            penalty=None if method == "none" else objective.penalty,
-            method="subgradient" if method == "none" else method,
-            validation_data=(test.X, test.targets),
-            callback=at_epoch_end,
-            **settings,
-        )
-    except DivergenceError as e:
-        raise DivergenceError(f"{method}, seed {seed}: {e}", e.epoch, e.batch) from e
-    seconds = (time.perf_counter() - began) / len(penalties)
-
-    history.penalty = penalties
-    history.total = [L + R for L, R in zip(history.data_loss, penalties, strict=True)]
-    residual = objective.residual_of(objective.data_pass(train, net.params), net.params)
-    small, inputs = net.compact()
-    forward_seconds, compact_seconds = _forward_seconds(
-        (net, train.X), (small, np.ascontiguousarray(train.X[:, inputs]))
-    )
-    return Run(
-        method=method,
-        seed=seed,
-        objective=history.total[-1],
-        data_loss=history.data_loss[-1],
-        penalty=history.penalty[-1],
-        train_score=objective.score(train, net.params),
-        test_score=history.validation_score[-1],
-        exact_zeros=history.exact_zeros[-1],
-        near_zeros=near_zeros(net),
-        dead_inputs=dead_share(active_inputs(net)),
-        dead_hidden=dead_share(active_units(net)),
-        stationarity=float(residual.max()),
-        seconds=seconds,
-        n_params=net.n_params,
-        n_bytes=net.params.nbytes,
-        compact_params=small.n_params,
-        compact_bytes=small.params.nbytes,
-        forward_seconds=forward_seconds,
-        compact_seconds=compact_seconds,
-        history=history,
-    )
-
-
-def _forward_seconds(*pairs: tuple[MLP, Array]) -> list[float]:
-    """The fastest of a few forward passes of each pair, taken in turn."""
-    best = [math.inf] * len(pairs)
-    for _ in range(FORWARD_REPEATS):
-        for i, (net, X) in enumerate(pairs):
-            began = time.perf_counter()
-            net.forward(X)
-            best[i] = min(best[i], time.perf_counter() - began)
-    return best
-
-
-def _plain(values: Array, digits: int = 4) -> str:
-    return f"{values.mean():.{digits}f}{_spread(values, f'.{digits}f')}"
-
-
-def _percent(values: Array) -> str:
-    return f"{100 * values.mean():.1f}{_spread(100 * values, '.1f')} %"
-
-
-def _scientific(values: Array) -> str:
-    return f"{values.mean():.1e}{_spread(values, '.0e')}"
-
-
-def _spread(values: Array, form: str) -> str:
-    return f" ± {values.std(ddof=1):{form}}" if len(values) > 1 else ""
+def _mean_and_spread(values: Array, form: str, scale: float, unit: str) -> str:
+    """Mean ± standard deviation over the seeds; one seed has no spread."""
+    text = f"{scale * values.mean():{form}}"
+    if len(values) > 1:
+        rough = form.replace("1e", "0e")  # of a spread the power of ten says enough
+        text += f" ± {(scale * values).std(ddof=1):{rough}}"
+    return text + unit
 
 
 def _share(value: float) -> str:
@@ -498,7 +299,3 @@ def _share(value: float) -> str:
     if value in (0, 1):
         return "none" if value == 0 else "all"
     return f"{100 * value:.1f} %" if 0.0005 <= value <= 0.9995 else f"{100 * value:.2g} %"
-
-
-def _join(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -22,11 +22,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinyreg.core.objective import Objective
-from tinyreg.core.optimizers import inverse_sqrt
-from tinyreg.render.table import text_table
+from tinyreg.core.optimizers import Schedule
+from tinyreg.render.document import Document, Table
+from tinyreg.render.text import to_text
 from tinyreg.solvers.duality import is_convex
-from tinyreg.solvers.minimize import minimize, unsplittable
-from tinyreg.sparsity.measures import exact_zeros
+from tinyreg.solvers.lbfgs import unsplittable
+from tinyreg.solvers.minimize import minimize
+from tinyreg.solvers.schedules import inverse_sqrt
+from tinyreg.sparsity.measures import zero_share
 from tinyreg.validate import check_integer
 
 POWER_STEPS = 20
@@ -36,7 +39,7 @@ RATES = {"subgradient, 1/√k": 0.5, "ista": 1.0, "fista": 2.0}
 
 @dataclass(frozen=True)
 class Curve:
-    """One solver's way: entry 0 of each list is the start, entry k is after the k-th step taken.
+    """One solver's iterates: entry 0 of each list is the start, entry k is after the k-th step.
 
     `seconds` is the solver's own time, without the measurements. `residual` (the stationarity),
     `exact_zeros` and `gap` are of the point returned, the best one.
@@ -54,16 +57,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Convergence:
-    """What `converge` returns.
+    """What `converge` returns: whether the rates of the theory apply, and a curve for each solver.
 
-    Attributes
-    ----------
-    convex : bool
-        Whether the rates of the theory apply.
-    step : float
-        1/L, the subgradient method's constant step, with L the largest curvature at the start;
-        the decaying one is 10/(L√k).
-    curves : list of Curve
+    `step` is 1/L, the subgradient method's constant step, with L the largest curvature at the
+    start; the decaying one is 10/(L√k).
     """
 
     convex: bool
@@ -81,27 +78,30 @@ class Convergence:
         return min(min(curve.objective) for curve in self.curves)
 
     def __str__(self) -> str:
-        header = ["full batch", "steps", "F − F_best", "stationarity", "weights 0", "seconds"]
-        rows = [header]
-        for curve in self.curves:
-            rows.append(
-                [
-                    curve.solver,
-                    str(len(curve.objective) - 1),
-                    f"{min(curve.objective) - self.best:.1e}",
-                    f"{curve.residual:.1e}",
-                    f"{100 * curve.exact_zeros:.1f} %",
-                    f"{curve.seconds[-1]:.2f}",
-                ]
-            )
-        lines = text_table(rows, rule=True)
+        return to_text(self.document())
+
+    def document(self) -> Document:
+        """A table of the solvers, and how far from optimal the best of them is at most."""
+        headers = ["full batch", "steps", "F − F_best", "stationarity", "weights 0", "seconds"]
+        rows = [
+            [
+                curve.solver,
+                str(len(curve.objective) - 1),
+                f"{min(curve.objective) - self.best:.1e}",
+                f"{curve.residual:.1e}",
+                f"{100 * curve.exact_zeros:.1f} %",
+                f"{curve.seconds[-1]:.2f}",
+            ]
+            for curve in self.curves
+        ]
         gaps = [curve.gap for curve in self.curves if curve.gap is not None]
         if gaps:
             # Each gap is measured from its own end, and F_best is no higher than that.
             kind = f"at most {min(gaps):.1e} above the optimum, by the smallest duality gap"
         else:
             kind = "of a network: no end is known to be optimal"
-        return "\n".join([*lines, f"F_best = {self.best:.6f}, {kind}"])
+        note = f"F_best = {self.best:.6f}, {kind}"
+        return Document("", [Table(headers, rows, rule=True, notes=[note])])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings."""
@@ -121,19 +121,16 @@ def converge(
     ----------
     objective : Objective
     X, y : arrays
-    iterations : int
-        At most so many steps of each.
+    iterations : int, the steps of each at most
     progress : function of a line of text, optional
 
     Returns
     -------
-    Convergence
-        Without "lbfgs" where it cannot take the penalty.
+    Convergence, without "lbfgs" where it cannot take the penalty
 
     Raises
     ------
-    ValueError, TypeError, DivergenceError
-        As `minimize`.
+    ValueError, TypeError, DivergenceError : as `minimize`
 
     Examples
     --------
@@ -151,22 +148,22 @@ def converge(
     """
     check_integer("iterations", iterations, least=1)
     step = 1 / largest_curvature(objective, X, y)
-    plans: dict[str, dict[str, Any]] = {
-        "subgradient, constant": {"solver": "subgradient", "step": step},
-        "subgradient, 1/√k": {"solver": "subgradient", "step": inverse_sqrt(10 * step)},
-        "ista": {"solver": "ista"},
-        "fista": {"solver": "fista"},
-    }
+    plans: list[tuple[str, str, float | Schedule | None]] = [
+        ("subgradient, constant", "subgradient", step),
+        ("subgradient, 1/√k", "subgradient", inverse_sqrt(10 * step)),
+        ("ista", "ista", None),
+        ("fista", "fista", None),
+    ]
     if not unsplittable(objective):
-        plans["lbfgs"] = {"solver": "lbfgs"}
+        plans.append(("lbfgs", "lbfgs", None))
     curves = []
-    for name, plan in plans.items():
+    for name, solver, own_step in plans:
         if progress is not None:
             progress(f"full batch: {name}")
         own = Objective(
             objective.net.copy(), objective.loss, objective.penalty, objective.bias_penalty
         )
-        result = minimize(own, X, y, tol=TOLERANCE, max_iter=iterations, **plan)
+        result = minimize(own, X, y, solver, tol=TOLERANCE, max_iter=iterations, step=own_step)
         curves.append(
             Curve(
                 solver=name,
@@ -174,7 +171,7 @@ def converge(
                 stationarity=result.history["stationarity"],
                 seconds=result.history["seconds"],
                 residual=result.stationarity,
-                exact_zeros=exact_zeros(own.net),
+                exact_zeros=zero_share(own.net),
                 gap=result.gap,
                 message=result.message,
             )
@@ -188,18 +185,17 @@ def largest_curvature(objective: Objective, X: ArrayLike, y: ArrayLike) -> float
     v ← Hv/‖Hv‖ turns towards the eigenvector whose eigenvalue is largest in size, and ‖Hv‖
     towards that size; H enters through products alone.
 
-    Examples
-    --------
     >>> from tinyreg import MLP, SquaredError
     >>> F = Objective(MLP((2, 1)), SquaredError())
     >>> X = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     >>> round(largest_curvature(F, X, np.zeros(4)), 4)  # XᵀX/4 = diag(2, ½)
     2.0
     """
+    problem = objective.on(X, y)
     v = np.random.default_rng(0).normal(size=objective.net.n_params)
     size = 1.0
     for _ in range(POWER_STEPS):
-        v = objective.hessian_vector(X, y, v / np.linalg.norm(v))
+        v = problem.hessian_vector(v / np.linalg.norm(v))
         size = float(np.linalg.norm(v))
         if size == 0:
             return 1.0

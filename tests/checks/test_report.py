@@ -1,0 +1,65 @@
+"""The report: a table to read, data to work with, and a failure in a test of one's own."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import tinyreg as tr
+from tests.support.nets import small_problem
+
+
+def test_the_report_is_data_and_a_table():
+    F, X, y = small_problem("relu", penalty=tr.L1(0.01))
+    F.net.weights[0][:, 0] = 0.0
+    report = tr.check_gradients(F, X, y, precision=True)
+    back = json.loads(json.dumps(report.rows, allow_nan=False))
+    assert back == report.rows
+    assert [row["block"] for row in report.rows] == ["W1", "b1", "W2", "b2"]
+    for row in report.rows:
+        assert row["match"] + row["kink"] + row["inconclusive"] + row["mismatch"] == row["size"]
+        assert report.details[row["block"]].verdict.shape == tuple(row["shape"])
+    lines = str(report).splitlines()
+    assert lines[0].startswith("ok: gradient of SoftmaxCrossEntropy()")
+    assert lines[2].split()[:2] == ["block", "shape"]
+    assert [line.split()[0] for line in lines[3:7]] == ["W1", "b1", "W2", "b2"]
+    assert report.raise_if_failed() is None
+    assert bool(report) is True
+
+
+def test_a_failed_report_raises_with_its_table():
+    F, X, y = small_problem()
+    report = tr.check_gradients(F, X, y, gradient=-F.gradient(X, y))
+    with pytest.raises(tr.GradientCheckError) as caught:
+        report.raise_if_failed()
+    assert str(report) in str(caught.value)
+    assert isinstance(caught.value, AssertionError)
+    assert bool(report) is False
+
+
+def test_in_a_test_of_ones_own_the_table_is_the_failure(tmp_path):
+    (tmp_path / "test_mine.py").write_text(
+        textwrap.dedent(
+            """
+            import numpy as np
+            import tinyreg as tr
+
+            def test_my_gradient():
+                x = np.array([1.0, 2.0, 3.0])
+                report = tr.check_gradient(lambda x: np.sum(x**2), lambda x: x, x)
+                assert report.ok, report
+            """
+        )
+    )
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(tr.__file__).parents[1])},
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert "constant factor 0.5: a 2 is missing" in run.stdout
+    assert "worst rel. error" in run.stdout

@@ -1,0 +1,92 @@
+"""`tinyreg check`: what it passes, what it fails, what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tinyreg as tr
+from tests.support.commands import QUICK
+from tinyreg.cli.main import main
+
+CHECKS = [
+    [],
+    ["--sizes", "5,4,3", "--activation", "gelu", "--penalty", "none"],
+    ["--sizes", "5,4,1", "--loss", "sigmoid", "--penalty", "elasticnet", "--dtype", "float32"],
+    ["--sizes", "5,4,3", "--loss", "sigmoid", "--penalty", "grouplasso", "--batch", "1"],
+    ["--sizes", "4,2", "--loss", "squared", "--penalty", "l2", "--lam", "0.5"],
+    ["--loss", "squared", "--data", "digits", "--batch", "3"],
+]
+
+
+@pytest.mark.parametrize("options", CHECKS, ids=" ".join)
+def test_check_passes_what_is_right(options, capsys):
+    assert main(["check", *options]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("ok: gradient of ")
+    assert "W1" in out
+    drawn = "samples, the first of digits" if "--sizes" not in options else "random normal samples"
+    assert out.rstrip().splitlines()[-1].startswith("data: ")
+    assert out.rstrip().endswith(drawn)
+    assert ("float32 gradient: off by" in out) == ("float32" in options)
+    assert err == ""
+    assert main(["check", *options, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert sum(row["mismatch"] for row in rows) == 0
+
+
+def test_check_fails_what_is_wrong_with_status_1(capsys, monkeypatch):
+    right = tr.L1.subgradient
+    monkeypatch.setattr(tr.L1, "subgradient", lambda self, w: 2 * right(self, w))
+    assert main(["check", "--sizes", "5,4,3", "--lam", "0.1"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("FAILED: ")
+    assert "a 2 too much" in out
+
+
+def test_check_takes_a_trained_network_at_its_own_zeros(tmp_path, capsys):
+    arguments = ["compare", *QUICK, "--lam", "1e-2", "--methods", "proximal", "--out"]
+    assert main([*arguments, str(tmp_path)]) == 0
+    capsys.readouterr()
+    model = str(tmp_path / "proximal.npz")
+    assert main(["check", "--model", model, "--lam", "1e-2", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    zeros = np.count_nonzero(tr.MLP.load(model).weights[0] == 0)
+    assert zeros > 10
+    assert report["rows"][0]["zeros"]["count"] == zeros
+
+
+@pytest.mark.parametrize("loss", ["softmax", "squared"])
+def test_check_takes_a_table(csv_file, capsys, loss):
+    text = [line.rpartition(",")[0] for line in csv_file.read_text().splitlines()]
+    csv_file.write_text("\n".join(text))
+    options = ["--sizes", "3,4,2", "--loss", loss, "--data", str(csv_file)]
+    assert main(["check", *options]) == 0
+    assert "32 samples" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--sizes", "5"],
+        ["--sizes", "5,x"],
+        ["--sizes", "5,0"],
+        ["--batch", "0"],
+        ["--lam", "-1"],
+        ["--loss", "hinge"],
+        ["--model", "missing.npz"],
+        ["--model", "missing.npz", "--sizes", "3,2"],
+        ["--model", "missing.npz", "--dtype", "float32"],
+        ["--data", "digits", "--sizes", "5,3"],
+        ["--data", "digits", "--sizes", "64,1", "--loss", "sigmoid"],
+    ],
+    ids=" ".join,
+)
+def test_bad_checks_are_one_line_and_status_2(options, capsys):
+    try:
+        status = main(["check", *options])
+    except SystemExit as e:
+        status = e.code
+    out, err = capsys.readouterr()
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("tinyreg check: error: ")

@@ -1,0 +1,167 @@
+"""`tinyreg compare`: its options reach the runs, its results the screen and the files."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import tinyreg as tr
+from tests.support.commands import QUICK, tinyreg
+from tinyreg.cli.main import main
+
+
+def test_compare_prints_a_table_and_a_sentence_and_writes_files(tmp_path):
+    done = tinyreg("compare", *QUICK, "--out", str(tmp_path / "new" / "folder"))
+    assert done.returncode == 0
+    assert done.stdout.startswith("digits: 1438 training and 359 test samples\n")
+    assert "weights exactly 0" in done.stdout
+    assert done.stdout.rstrip().endswith(".")
+    content = json.loads((tmp_path / "new" / "folder" / "comparison.json").read_text("utf-8"))
+    assert len(content["runs"]) == 3
+    assert content["settings"]["data"] == "digits"
+    # Nothing but the note of what was written: no progress off a terminal.
+    assert done.stderr.startswith("wrote ")
+    assert done.stderr.count("\n") == 1
+    assert "\r" not in done.stderr
+
+
+def test_the_picture_is_left_out_without_matplotlib(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tinyreg.cli.output.find_spec", lambda name: None)
+    assert main(["compare", *QUICK, "--methods", "none", "--out", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "none.npz"}
+    assert "install tinyreg[plot]" in capsys.readouterr().err
+
+
+def test_the_picture_is_drawn_with_matplotlib(tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the plot extra")
+    assert main(["compare", *QUICK, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_json_goes_to_standard_output_alone(capsys):
+    assert main(["compare", *QUICK, "--json", "--methods", "proximal"]) == 0
+    out, err = capsys.readouterr()
+    assert [run["method"] for run in json.loads(out)["runs"]] == ["proximal"]
+    assert err == ""
+
+
+def test_progress_is_shown_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert main(["compare", *QUICK, "--methods", "none"]) == 0
+    out, err = capsys.readouterr()
+    assert "epoch 2 of 2" in err
+    assert "epoch 2 of 2" not in out
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--penalty", "l2", "--lam", "0.25"], {"penalty": "L2(lam=0.25)"}),
+        (["--penalty", "elasticnet", "--lam", "0.1"], {"penalty": "ElasticNet(l1=0.1, l2=0.1)"}),
+        (["--penalty", "grouplasso"], {"penalty": repr(tr.GroupLasso(1e-3, axis=1))}),
+        (["--hidden", "0"], {"sizes": [64, 10]}),
+        (["--hidden", "5,4", "--activation", "tanh"], {"sizes": [64, 5, 4, 10]}),
+        (["--optimizer", "sgd", "--lr", "0.02"], {"optimizer": tr.SGD(0.02)}),
+        (["--optimizer", "sgd"], {"optimizer": tr.SGD(0.1)}),
+        (["--lr", "0.01", "--dtype", "float32"], {"optimizer": tr.Adam(0.01), "dtype": "float32"}),
+        (["--batch-size", "100", "--seeds", "3,1"], {"batch_size": 100, "seeds": [3, 1]}),
+        (["--test-share", "0.5"], {"n_train": 899, "n_test": 898}),
+    ],
+)
+def test_every_option_reaches_the_runs(capsys, options, expected):
+    assert main(["compare", *QUICK, "--methods", "none", "--json", *options]) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    for key, value in expected.items():
+        assert settings[key] == (repr(value) if key == "optimizer" else value)
+
+
+def test_a_table_of_ones_own_classifies_and_regresses(csv_file, capsys):
+    text = csv_file.read_text().replace(",class,value", ",class")
+    names = csv_file.with_name("names.csv")
+    names.write_text("\n".join(line.rpartition(",")[0] for line in text.splitlines()[1:]))
+    assert main(["compare", "--data", str(names), *QUICK, "--json"]) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert (settings["task"], settings["sizes"]) == ("classification", [3, 8, 2])
+
+    numbers = csv_file.with_name("numbers.csv")
+    numbers.write_text(csv_file.read_text().replace("yes", "1").replace("no", "0"))
+    options = ["--target", "value", "--hidden", "0", "--epochs", "60", "--lr", "0.01", "--json"]
+    assert main(["compare", "--data", str(numbers), *options]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["settings"]["task"] == "regression"
+    assert content["settings"]["standardised"] is True
+    assert content["runs"][0]["test_score"] > 0.9
+
+
+def test_an_npz_of_ones_own(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", X=rng.normal(size=(60, 4)), labels=np.arange(60) % 3)
+    arguments = ["compare", "--data", str(tmp_path / "d.npz"), "--target", "labels", *QUICK]
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["sizes"] == [4, 8, 3]
+
+
+BAD = [
+    ["--lam", "-1"],
+    ["--lam", "nan"],
+    ["--lam", "much"],
+    ["--lr", "0"],
+    ["--activation", "cube"],
+    ["--methods", "prox"],
+    ["--methods", ""],
+    ["--penalty", "l0"],
+    ["--optimizer", "lion"],
+    ["--epochs", "0"],
+    ["--batch-size", "0"],
+    ["--hidden", "8,x"],
+    ["--hidden", "-3"],
+    ["--seeds", "0,0"],
+    ["--seeds", "-1"],
+    ["--dtype", "float16"],
+    ["--test-share", "2"],
+    ["--task", "regress"],
+    ["--target", "a"],
+    ["--data", "missing.csv"],
+    ["--data", "."],
+    ["--optimizer", "sgd", "--lr", "1e200"],
+    ["--hidden", "1000000000000"],
+    ["--out", "/dev/null"],
+    ["--bogus"],
+]
+
+
+@pytest.mark.parametrize("options", BAD, ids=" ".join)
+def test_bad_input_is_one_line_on_standard_error_and_status_2(options, capsys):
+    try:
+        status = main(["compare", *QUICK, *options])
+    except SystemExit as e:
+        status = e.code
+    out, err = capsys.readouterr()
+    assert status == 2
+    assert out == ""
+    assert err.startswith("tinyreg compare: error: ") or options == ["--bogus"]
+    assert err.count("\n") == 1
+
+
+def test_bad_columns_are_one_line_too(csv_file, capsys):
+    for options in (["--target", "nope"], ["--target", "value"], ["--target", "9"]):
+        assert main(["compare", "--data", str(csv_file), *options]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_text_targets_are_no_numbers_to_regress_on(csv_file, capsys):
+    arguments = ["--data", str(csv_file), "--target", "class", "--task", "regression"]
+    text = csv_file.read_text().splitlines()
+    csv_file.write_text("\n".join(line.rpartition(",")[0] for line in text))
+    assert main(["compare", *arguments[:2], *arguments[4:], *QUICK]) == 2
+    assert "--task regression needs numbers in the target" in capsys.readouterr().err
+
+
+def test_compare_prints_and_writes_the_convergence_of_the_solvers(tmp_path, capsys):
+    arguments = ["compare", *QUICK[:-1], "5", "--methods", "proximal", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    assert "subgradient, 1/√k" in capsys.readouterr().out
+    content = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
+    solvers = [curve["solver"] for curve in content["convergence"]["curves"]]
+    assert solvers == ["subgradient, constant", "subgradient, 1/√k", "ista", "fista", "lbfgs"]

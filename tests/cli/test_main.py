@@ -1,0 +1,106 @@
+"""The command line, in a process of its own where streams matter."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import tinyreg as tr
+from tests.support.commands import QUICK, tinyreg
+from tinyreg.cli.main import main
+
+COMMANDS = {
+    "compare": [*QUICK, "--methods", "none"],
+    "check": ["--sizes", "4,3,2", "--batch", "3"],
+    "explain": [],
+    "path": ["--lams", "1e-3,1", "--hidden", "4", "--first-epochs", "1", "--epochs", "1"],
+}
+
+
+def test_in_a_process_there_is_no_traceback():
+    done = tinyreg("compare", "--lam", "-1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("tinyreg compare: error: lam must be a finite number >= 0, got -1.0\n")
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = f"{sys.executable} -m tinyreg compare {' '.join(QUICK)} | true"
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=env
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_narrow_terminal_loses_letters_and_no_results(encoding):
+    for arguments in (["compare", *QUICK], ["compare", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "tinyreg", *arguments],
+            capture_output=True,
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+        )
+        assert done.returncode == 0
+        assert done.stderr == b""
+        assert b"objective" in done.stdout
+
+
+def test_no_command_and_unknown_commands_are_status_2():
+    for arguments in ([], ["compere"]):
+        done = tinyreg(*arguments)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+
+
+def test_version_and_help():
+    assert tinyreg("--version").stdout == f"tinyreg {tr.__version__}\n"
+    assert "compare" in tinyreg("--help").stdout
+    text = tinyreg("compare", "--help").stdout
+    assert "example:" in text
+    assert "tinyreg path --lams" in tinyreg("path", "--help").stdout
+    for option in ("--data", "--lam", "--methods", "--out", "--json"):
+        assert option in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_prints_json_alone_and_no_escape_off_a_terminal(command):
+    done = tinyreg(command, *COMMANDS[command], "--json")
+    assert done.returncode == 0
+    assert isinstance(json.loads(done.stdout), dict)
+    assert done.stderr == ""
+    assert "\x1b" not in tinyreg(command, *COMMANDS[command]).stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example_that_it_takes(command, monkeypatch):
+    text = tinyreg(command, "--help").stdout
+    example = re.search(r"^example:\n  tinyreg (.+)$", text, re.MULTILINE)[1].split()
+    assert example[0] == command
+    taken = []
+    monkeypatch.setattr(f"tinyreg.cli.{command}.run", lambda arguments: taken.append(1) or 0)
+    assert main(example) == 0
+    assert taken == [1]
+
+
+@pytest.mark.parametrize("no_color", [None, "1"])
+def test_a_terminal_sees_progress_and_no_colour(no_color):
+    pty = pytest.importorskip("pty", reason="needs a POSIX terminal")
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    environment |= {"PYTHONIOENCODING": "utf-8"} | ({"NO_COLOR": no_color} if no_color else {})
+    command = [sys.executable, "-m", "tinyreg", "compare", *QUICK, "--methods", "none"]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # which is how the end of a terminal shows on Linux
+            while part := os.read(ours, 4096):
+                seen += part
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"epoch 2 of 2" in seen
+    assert b"weights exactly 0" in seen
+    assert not re.search(rb"\x1b\[[\d;]*m", seen)

@@ -1,0 +1,43 @@
+"""Class labels as integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinyreg.validate import Array
+
+
+def encode_labels(**labels: Array) -> tuple[Any, ...]:
+    """The number of classes K, and each array of class labels as integers 0 … K−1.
+
+    Labels are integers or strings, and the first array says which classes there are. One-hot rows
+    stay as they are.
+
+    >>> encode_labels(y=np.array(["b", "a", "b"]), y_test=np.array(["a"]))
+    (2, array([1, 0, 1]), array([0]))
+    """
+    arrays = []
+    for name, array in labels.items():
+        if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):
+            array = array.astype(str)
+        if array.ndim == 1 and array.dtype.kind not in "iubU":
+            raise TypeError(
+                f"{name} must be class labels (integers or strings), got dtype {array.dtype}; "
+                f"real targets are for regression"
+            )
+        arrays.append(array)
+    first = next(iter(labels))
+    if arrays[0].ndim == 2:
+        return arrays[0].shape[1], *arrays
+    classes = np.unique(arrays[0])
+    encoded = []
+    for name, array in zip(labels, arrays, strict=True):
+        if array.ndim == 1:
+            unknown = np.setdiff1d(array, classes)
+            if unknown.size:
+                raise ValueError(f"{name} must hold labels that {first} has too, got {unknown[0]}")
+            array = np.searchsorted(classes, array)
+        encoded.append(array)
+    return len(classes), *encoded
