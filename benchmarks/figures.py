@@ -8,6 +8,7 @@ makes a third of the size (about two minutes; it needs the extra `plot`).
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def draw(command: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     figures = Path(__file__).parent / "figures"
     for command in ("compare", "path"):
         draw(command, figures)

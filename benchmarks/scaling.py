@@ -100,11 +100,11 @@ def parts(sizes, batch, dtype, quick) -> list[float]:
         clock = [time.perf_counter()]
         samples = loop.draw(rows)
         clock.append(time.perf_counter())
-        trace = forward_pass(samples.X, net.weights, net.biases, net.activation)
+        trace = forward_pass(samples.X, *loop.layers, net.activation)
         clock.append(time.perf_counter())
         dout = objective.loss.delta(trace.outputs, samples.targets, samples.weight)
         clock.append(time.perf_counter())
-        backward_pass(trace, dout, net.weights, net.activation, *loop.into)
+        backward_pass(trace, dout, loop.layers[0], net.activation, *loop.into)
         clock.append(time.perf_counter())
         assert math.isfinite(gradient.dot(gradient))
         clock.append(time.perf_counter())

@@ -36,8 +36,8 @@ import numpy as np
 
 import tinyreg as tr
 from tests.support.frameworks import keras_dense64
-from tinyreg.core.network import forward_pass
-from tinyreg.core.objective import Samples, backward
+from tinyreg.core.network import backward_pass, forward_pass
+from tinyreg.core.objective import Samples
 from tinyreg.core.training import step
 from tinyreg.render.text import text_table
 
@@ -94,7 +94,7 @@ class Tinyreg:
         self.optimizer = tr.Adam(ADAM_RATE, eps=EPS) if optimizer == "adam" else tr.SGD(SGD_RATE)
         self.state = self.optimizer.start(net.params)
         self.net, self.gradient = net, np.empty_like(net.params)
-        self.into = net.unpack(self.gradient)
+        self.layers, self.into = net.unpack(net.params), net.unpack(self.gradient)
 
     def draw(self, rows):
         """A batch, with the weights of its mean."""
@@ -102,11 +102,12 @@ class Tinyreg:
         return Samples(X, targets, weight * (len(self.samples.targets) / len(rows)))
 
     def run(self, order, batch):
-        net = self.net
+        activation, loss = self.net.activation, self.objective.loss
         for start in range(0, len(order), batch):
             samples = self.draw(order[start : start + batch])
-            trace = forward_pass(samples.X, net.weights, net.biases, net.activation)
-            backward(self.objective, samples, trace, net.weights, self.into)
+            trace = forward_pass(samples.X, *self.layers, activation)
+            dout = loss.delta(trace.outputs, samples.targets, samples.weight)
+            backward_pass(trace, dout, self.layers[0], activation, *self.into)
             if not math.isfinite(self.gradient.dot(self.gradient)):
                 raise tr.DivergenceError("in the benchmark")
             step(self.objective, self.optimizer, self.state, self.gradient, self.method)

@@ -78,7 +78,8 @@ from tinyreg.core.objective import Objective
 from tinyreg.core.optimizers import SGD, Adam
 from tinyreg.core.penalties import L1, L2, ElasticNet
 from tinyreg.core.training import History, fit
-from tinyreg.datasets.tables import load_digits, load_table
+from tinyreg.datasets.digits import load_digits
+from tinyreg.datasets.tables import load_table
 from tinyreg.errors import DivergenceError, GradientCheckError
 from tinyreg.explain.explanation import Explanation, explain
 from tinyreg.solvers.duality import lambda_max

@@ -171,10 +171,10 @@ activation("identity, with a factor", "identity", slope(lambda z, a: np.full_lik
 
 
 def backward_pass(name, **wrong):
-    """The whole chain rule written once more, with one slip; `**settings` of the problem in it."""
+    """The whole chain rule written once more, with one mistake; `settings` are of the problem."""
     settings = wrong.pop("settings", {})
 
-    def slipped(trace, dout, weights, activation, dweights, dbiases):
+    def wrong_pass(trace, dout, weights, activation, dweights, dbiases):
         dz, last = dout, len(weights) - 1
         backward = layers.ACTIVATIONS[activation].backward
         for layer in range(last, -1, -1):
@@ -203,7 +203,7 @@ def backward_pass(name, **wrong):
 
     in_objective(
         f"backward pass: {name}",
-        lambda: mock.patch.object(objective, "backward_pass", slipped),
+        lambda: mock.patch.object(objective, "backward_pass", wrong_pass),
         **settings,
     )
 
@@ -457,20 +457,20 @@ def batch_norm(x, gamma, beta):
     return gamma * centred / np.sqrt((centred**2).mean(axis=0) + 1e-5) + beta
 
 
-def batch_norm_backward(dout, x, gamma, beta, slip=""):
+def batch_norm_backward(dout, x, gamma, beta, bug=""):
     n = len(x)
     centred = x - x.mean(axis=0)
     s = np.sqrt((centred**2).mean(axis=0) + 1e-5)
     xhat, dxhat = centred / s, dout * gamma
     dx = dxhat / s
-    if slip != "mean":
+    if bug != "mean":
         dx = dx - dxhat.sum(axis=0) / (n * s)
-    if slip != "variance":
-        dx = dx - xhat * (dxhat * xhat).sum(axis=0) / ((n - (slip == "n - 1")) * s)
-    return dx, (dout * (x if slip == "gamma" else xhat)).sum(axis=0), dout.sum(axis=0)
+    if bug != "variance":
+        dx = dx - xhat * (dxhat * xhat).sum(axis=0) / ((n - (bug == "n - 1")) * s)
+    return dx, (dout * (x if bug == "gamma" else xhat)).sum(axis=0), dout.sum(axis=0)
 
 
-for slip, told in (
+for bug, told in (
     ("mean", "batch norm without the mean's path"),
     ("variance", "batch norm without the variance's path"),
     ("n - 1", "batch norm with n - 1 for n"),
@@ -479,7 +479,7 @@ for slip, told in (
     in_layer(
         told,
         batch_norm,
-        lambda dout, *a, slip=slip: batch_norm_backward(dout, *a, slip=slip),
+        lambda dout, *a, bug=bug: batch_norm_backward(dout, *a, bug=bug),
         (6, 3), (3,), (3,),
     )  # fmt: skip
 

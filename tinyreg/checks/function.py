@@ -54,8 +54,7 @@ def check_gradient(
 
     Returns
     -------
-    Report
-        With one row, "x" or "directions".
+    Report, with one row, "x" or "directions"
 
     Raises
     ------

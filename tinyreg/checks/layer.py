@@ -58,8 +58,7 @@ def check_backward(
 
     Returns
     -------
-    Report
-        With a row for each input.
+    Report, with a row for each input
 
     Raises
     ------

@@ -18,7 +18,7 @@ from tinyreg.checks.judge import Part
 from tinyreg.checks.penalty import penalty_slopes
 from tinyreg.checks.perturb import Perturbations, measure_network
 from tinyreg.checks.report import Report, add_row
-from tinyreg.core.network import Block, forward_pass
+from tinyreg.core.network import Block, PerLayer, forward_pass
 from tinyreg.core.objective import Objective, Samples
 from tinyreg.validate import Array, Maybe
 
@@ -30,7 +30,7 @@ def check_gradients(
     *,
     params: Maybe = None,
     sample_weight: Maybe = None,
-    masks: list[Array] | None = None,
+    masks: PerLayer | None = None,
     gradient: ArrayLike | Callable[[Array], ArrayLike] | None = None,
     precision: bool = False,
     rtol: float = RTOL,
@@ -51,8 +51,7 @@ def check_gradients(
     ----------
     objective : Objective
     X, y, sample_weight : arrays, as for `Objective`
-    params : (n_params,) array, optional
-        Where to check; the network's own parameters if left out.
+    params : (n_params,) array, where to check; the network's own if left out
     masks : list of (N, n_l) arrays, optional
         Dropout masks of the hidden layers, which stay as they are. The gradient judged is then
         that of `net.trace(X, params, masks)` and `net.backward`.
@@ -67,8 +66,7 @@ def check_gradients(
 
     Returns
     -------
-    Report
-        With a row for each of W1, b1, W2, b2, …
+    Report, with a row for each of W1, b1, W2, b2, …
 
     Raises
     ------
@@ -100,22 +98,12 @@ def check_gradients(
     validate.check_type("objective", objective, Objective, "an Objective")
     validate.check_number("rtol", rtol, above=0)
     validate.check_integer("seed", seed, least=0)
-    own = objective.net.check_params(params)
-    if own.dtype.kind == "c":
-        raise TypeError(f"params must be real numbers, got {validate.describe(own)}")
-    validate.check_array("params", own, np.float64)
-    objective.on(X, y, sample_weight)  # as its network takes them, before all is in float64
-    if objective.net.dtype != np.float64:
-        objective = _in_precision(objective, "float64")
-    samples = objective.on(X, y, sample_weight).samples
-    samples = samples._replace(X=samples.X.astype(np.float64, copy=False))  # a memmap keeps its own
-    case = _Case(objective, X, y, sample_weight, samples, own.astype(np.float64), masks)
+    case = _case(objective, X, y, sample_weight, params, masks)
     of_data, of_all = case.gradients(gradient)
     check_repeats("objective.value", case.value, case.params, finite=True)
 
     rng = np.random.default_rng(seed)
-    title = f"gradient of {objective.loss!r} of {objective.net!r}, penalty {objective.penalty!r}"
-    report = Report(f"{title}, {len(samples.targets)} samples", [])
+    report = Report(case.title(), [])
     apart = None if plain else _slopes_apart(case, rng, report.notes)
     if apart is None:
         measured, notes = measure(case.value, case.params, "auto", rng)
@@ -136,7 +124,7 @@ def check_gradients(
             [_cut(part, block, eps) for part in parts],
             rtol,
             whole=_cut(whole, block, eps),
-            n_samples=len(samples.targets),
+            n_samples=len(case.samples.targets),
             terms=[(told, block.of(term)) for told, term in terms],
         )
     if apart:
@@ -159,13 +147,21 @@ class _Case(NamedTuple):
     sample_weight: Maybe
     samples: Samples
     params: Array
-    masks: list[Array] | None
+    masks: PerLayer | None
+
+    def title(self) -> str:
+        F, n = self.objective, len(self.samples.targets)
+        return f"gradient of {F.loss!r} of {F.net!r}, penalty {F.penalty!r}, {n} samples"
+
+    def ask(self, method: Callable[..., Any], p: Array) -> Any:
+        """A method of the objective at θ = p."""
+        return method(self.X, self.y, params=p, sample_weight=self.sample_weight)
 
     def value(self, p: Array) -> Any:
         """F; with dropout masks, as its network and loss say it."""
         F = self.objective
         if self.masks is None:
-            return F.value(self.X, self.y, params=p, sample_weight=self.sample_weight)
+            return self.ask(F.value, p)
         outputs = F.net.trace(self.X, p, self.masks).outputs
         return F.loss.value(outputs, self.y, self.sample_weight) + F.penalty_value(p)
 
@@ -190,13 +186,27 @@ class _Case(NamedTuple):
             F.add_subgradient(whole, self.params)
             return [data, whole]
 
-        def given(name: str) -> Array:
-            method = getattr(F, name)
-            at = functools.partial(method, self.X, self.y, sample_weight=self.sample_weight)
-            name = f"objective.{name}"
-            return as_gradient(check_repeats(name, lambda p: at(params=p), self.params), shape, name)
+        named = {"objective.data_gradient": F.data_gradient, "objective.gradient": F.gradient}
+        at = {name: functools.partial(self.ask, method) for name, method in named.items()}
+        return [
+            as_gradient(check_repeats(name, f, self.params), shape, name) for name, f in at.items()
+        ]
 
-        return [given("data_gradient"), given("gradient")]
+
+def _case(
+    F: Objective, X: ArrayLike, y: ArrayLike, weight: Maybe, params: Maybe, masks: PerLayer | None
+) -> _Case:
+    """The case in float64, of arguments that were checked."""
+    own = F.net.check_params(params)
+    if own.dtype.kind == "c":
+        raise TypeError(f"params must be real numbers, got {validate.describe(own)}")
+    validate.check_array("params", own, np.float64)
+    F.on(X, y, weight)  # as its network takes them, before all is in float64
+    if F.net.dtype != np.float64:
+        F = _in_precision(F, "float64")
+    samples = F.on(X, y, weight).samples
+    samples = samples._replace(X=samples.X.astype(np.float64, copy=False))  # a memmap keeps its own
+    return _Case(F, X, y, weight, samples, own.astype(np.float64), masks)
 
 
 def _in_precision(objective: Objective, dtype: str) -> Objective:
@@ -341,13 +351,10 @@ def _count_zeros(case: _Case, data: Measured, penalty: Measured, report: Report)
 
 def _measure_precision(case: _Case, report: Report) -> None:
     """The float32 gradient against the float64 one, both at the same float32 numbers."""
-    single, X = case.params.astype(np.float32), np.asarray(case.X, dtype=np.float32)
-
-    def gradient(F: Objective, p: Array) -> Array:
-        return F.gradient(X, case.y, params=p, sample_weight=case.sample_weight)
-
-    low = gradient(_in_precision(case.objective, "float32"), single)
-    exact = gradient(case.objective, single.astype(np.float64))
+    single = case.params.astype(np.float32)
+    case = case._replace(X=np.asarray(case.X, dtype=np.float32))
+    low = case.ask(_in_precision(case.objective, "float32").gradient, single)
+    exact = case.ask(case.objective.gradient, single.astype(np.float64))
     for row, block in zip(report.rows, _blocks(case), strict=True):
         largest = np.abs(block.of(exact)).max()
         off = np.abs(block.of(low) - block.of(exact)).max()

@@ -121,12 +121,7 @@ def _one_weight(
 
 
 def check_penalty(
-    penalty: Penalty,
-    w: ArrayLike,
-    step: float = 0.1,
-    *,
-    seed: int = 0,
-    rtol: float = RTOL,
+    penalty: Penalty, w: ArrayLike, step: float = 0.1, *, seed: int = 0, rtol: float = RTOL
 ) -> Report:
     """Check a penalty's value, subgradient, prox and residual against one another.
 
@@ -153,8 +148,7 @@ def check_penalty(
 
     Returns
     -------
-    Report
-        With a row for each of the four, and for `smooth` and NaN.
+    Report, with a row for each of the four, and for `smooth` and NaN
 
     Raises
     ------

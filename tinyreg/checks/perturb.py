@@ -19,12 +19,12 @@ import numpy as np
 from tinyreg.checks.differences import EPS, RUNGS, SHRINK, Measured
 from tinyreg.core.layers import ACTIVATIONS, dropout_forward
 from tinyreg.core.losses import Loss
-from tinyreg.core.network import MLP, forward_pass
+from tinyreg.core.network import MLP, PerLayer, forward_pass
 from tinyreg.core.objective import COMPLEX_STEP, Samples
 from tinyreg.validate import Array
 
 KINKED = ("relu", "leaky_relu")
-AT_ONCE = 16_384  # numbers in a chunk of perturbed networks: its temporaries stay in the cache
+AT_ONCE = 8_192  # numbers in a chunk of perturbed networks: its temporaries stay in the cache
 AGREE = 1e-5  # how closely an unextrapolated central difference has to confirm the complex step
 
 
@@ -43,12 +43,7 @@ class Perturbations:
     """
 
     def __init__(
-        self,
-        net: MLP,
-        loss: Loss,
-        samples: Samples,
-        params: Array,
-        masks: list[Array] | None = None,
+        self, net: MLP, loss: Loss, samples: Samples, params: Array, masks: PerLayer | None = None
     ) -> None:
         self.weights, self.biases = net.unpack(params)
         self.activation, self.loss, self.masks = net.activation, loss, masks
@@ -149,10 +144,9 @@ LIPSCHITZ = 1.13  # max |f'| over all activations is gelu's 1.129
 
 
 def rounding_bounds(network: Perturbations) -> tuple[list[Array], float]:
-    """Bounds of the rounding errors, from forward quantities only.
+    """Bounds of the rounding errors of each layer's gradients, (n_in + 1, n_out), and of the loss.
 
-    First those of each layer's gradients, (n_in + 1, n_out) like its parameters, as computed by a
-    backward pass or by the complex step; then that of the data loss.
+    From forward quantities only, for a backward pass as for the complex step.
     """
     z_errors, x_errors = _forward_errors(network)
     slope = np.abs(_loss_slopes(network))
@@ -267,11 +261,7 @@ class _Layer:
             k = self._rung(k, h[k] / SHRINK**rung, last=rung == RUNGS - 1)
 
     def _unconfirmed(self, h: Array) -> Array:
-        """What a plain central difference leaves open.
-
-        Where it confirms the complex step and no pre-activation changed its sign, nothing remains
-        to be said.
-        """
+        """Where a plain central difference does not confirm it, or a pre-activation crossed 0."""
         k = np.arange(len(h))
         up, up_crossed, up_zero = self.network.change(self.layer, k, h)
         down, down_crossed, down_zero = self.network.change(self.layer, k, -h)
@@ -319,10 +309,8 @@ class _Layer:
         return _Differences(np.array(sides), np.array(half), np.array(free), 10 * self.noise / h)
 
     def _decide(self, k: Array, smooth: Array, close: Array, d: _Differences) -> Array:
-        """Where the complex step is confirmed, or refuted and replaced.
-
-        One free side is enough where the point itself is on no kink: both have the same slope.
-        """
+        """Where the complex step is confirmed, or refuted and replaced."""
+        # One free side is enough where the point itself is on no kink: both have the same slope.
         value, simple = (
             np.where(d.free, slopes, 0.0).sum(axis=0) / d.free.sum(axis=0)
             for slopes in (d.sides, d.half)

@@ -35,8 +35,7 @@ class Report:
 
     Attributes
     ----------
-    title : str
-        What was checked.
+    title : str, what was checked
     rows : list of dict
         One for each block of parameters, of plain numbers, strings, lists and dicts:
 
@@ -52,8 +51,7 @@ class Report:
             number of them at which −∇L is a subgradient of the penalty (lies in λ[−1, 1] for L1)
         precision : None, or the largest error of the float32 gradient, as a share of the block's
             largest entry
-    notes : list of str
-        What concerns more than one block.
+    notes : list of str, what concerns more than one block
     details : dict of Coordinates
         For each block, arrays with the verdict and the numbers of each coordinate.
 

@@ -169,10 +169,3 @@ def _whole(numbers: Array) -> Array:
     if (numbers == np.round(numbers)).all() and np.abs(numbers).max() < 2**53:
         return numbers.astype(np.int64)
     return numbers
-
-
-# For as long as others import them from here.
-from tinyreg.datasets.digits import load_digits
-from tinyreg.datasets.scaling import standardise
-from tinyreg.datasets.splits import train_test_split
-from tinyreg.datasets.synthetic import sparse_teacher

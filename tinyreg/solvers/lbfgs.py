@@ -1,10 +1,10 @@
-"""SciPy's L-BFGS-B for penalties with l1 Σ|w|, by the split w = u − v (Schmidt et al. 2007).
+"""SciPy's L-BFGS-B for penalties with l1 Σ|w|, by the split w = u − v with u, v ≥ 0.
 
-With u, v ≥ 0 there is always a pair with |w| = u + v, and no pair has a smaller u + v. So
+Of all such u, v the smallest u + v is |w|. So
 
     min_w f(w) + l1 Σ|w|  =  min_{u, v ≥ 0} f(u − v) + l1 Σ(u + v),
 
-where the right side is smooth, and has bounds in place of the kink.
+where the right side is smooth, with bounds in place of the kink (Schmidt, Fung and Rosales 2007).
 """
 
 from __future__ import annotations

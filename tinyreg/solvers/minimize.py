@@ -6,9 +6,8 @@ f is the data loss and the smooth penalties, r the others.
 "subgradient"    x ← x − t_k s,  s ∈ ∂F(x): no descent, no zeros; O(1/√k) with t_k ∝ 1/√k
 "ista"           x ← prox_{t r}(x − t ∇f(x)): descent in every step; O(1/k) if convex
 "fista"          the same from an extrapolated point y: O(1/k²) if convex (Beck and Teboulle 2009)
-"lbfgs"          SciPy's L-BFGS-B; L1 by w = u − v with u, v ≥ 0, which makes |w| = u + v smooth
-                 (Schmidt, Fung and Rosales 2007). Its line search compares values of F, so it
-                 cannot bring the residual much below the square root of the rounding, 1e-8
+"lbfgs"          SciPy's L-BFGS-B on w = u − v, u, v ≥ 0. Its line search compares values of F,
+                 so it cannot bring the residual much below the root of the rounding, 1e-8
 ===============  ================================================================================
 
 A solver stops when the distance of −∇L to ∂R, at the point that it returns, is at most `tol` for
@@ -25,12 +24,12 @@ from scipy import optimize
 
 from tinyreg.core.objective import Objective
 from tinyreg.core.optimizers import Schedule
-from tinyreg.solvers.schedules import inverse_sqrt
 from tinyreg.errors import DivergenceError
 from tinyreg.solvers.duality import is_convex
 from tinyreg.solvers.lbfgs import lbfgs, unsplittable
 from tinyreg.solvers.proximal import proximal, subgradient
 from tinyreg.solvers.run import Run
+from tinyreg.solvers.schedules import inverse_sqrt
 from tinyreg.validate import check_choice, check_integer, check_number, check_type, describe
 
 SOLVERS = ("subgradient", "ista", "fista", "lbfgs")
@@ -127,18 +126,18 @@ def minimize(
             else:
                 nit, why = proximal(run, max_iter, step, accelerated=solver == "fista")
     stationarity, gap, success = run.judge(run.best)
+    residual = f"the stationarity residual is {stationarity:.1e}"
+    bound = "" if gap is None else f" the duality gap {gap:.1e}"
     if success:
-        why = "optimal: " if is_convex(objective) else "stationary: "
+        message = f"{'optimal' if is_convex(objective) else 'stationary'}: {residual}"
+        message += bound and f" and{bound}"
     else:
-        why = f"{why or f'max_iter={max_iter} reached'}; "
-    why += f"the stationarity residual is {stationarity:.1e}"
-    why += "" if success else f", wanted {tol:.1e}"
-    if gap is not None:
-        why += f"{' and' if success else ','} the duality gap {gap:.1e}"
+        message = f"{why or f'max_iter={max_iter} reached'}; {residual}, wanted {tol:.1e}"
+        message += bound and f",{bound}"
     objective.net.params = run.best.theta
     result: dict[str, Any] = {
         "x": run.best.theta.copy(), "fun": run.best.value, "stationarity": stationarity,
-        "gap": gap, "success": success, "message": why, "nit": nit, "nfev": run.nfev,
+        "gap": gap, "success": success, "message": message, "nit": nit, "nfev": run.nfev,
         "history": run.history,
     }  # fmt: skip
     return optimize.OptimizeResult(**result)
