@@ -24,7 +24,7 @@ from tinyreg.core.objective import COMPLEX_STEP, Samples
 from tinyreg.validate import Array
 
 KINKED = ("relu", "leaky_relu")
-AT_ONCE = 8_192  # numbers in a chunk of perturbed networks: its temporaries stay in the cache
+AT_ONCE = 16_384  # numbers in a chunk of perturbed networks: its temporaries stay in the cache
 AGREE = 1e-5  # how closely an unextrapolated central difference has to confirm the complex step
 
 
