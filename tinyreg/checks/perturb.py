@@ -24,7 +24,7 @@ from tinyreg.core.objective import COMPLEX_STEP, Samples
 from tinyreg.validate import Array
 
 KINKED = ("relu", "leaky_relu")
-AT_ONCE = 16_384  # numbers in a chunk of perturbed networks: its temporaries stay in the cache
+AT_ONCE = 2**17  # bytes in an array of a chunk of perturbed networks: a few fit into the cache
 AGREE = 1e-5  # how closely an unextrapolated central difference has to confirm the complex step
 
 
@@ -68,7 +68,7 @@ class Perturbations:
         change = np.empty(len(k), delta.dtype)
         flips = np.zeros((2, len(k)), bool)
         widest = max([len(b) for b in self.biases[layer + 1 :]] or [len(self.biases[-1])])
-        chunk = max(1, AT_ONCE // (self.n_samples * widest))
+        chunk = max(1, AT_ONCE // (delta.itemsize * self.n_samples * widest))
         for start in range(0, len(k), chunk):
             part = slice(start, start + chunk)
             losses = self._losses(layer, k[part], delta[part], flips[:, part])
