@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from os import PathLike
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,8 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 def write_arrays(path: str | PathLike[str], kind: str, version: int, **arrays: ArrayLike) -> None:
     """Write an NPZ file of this kind and version at just this path, whole or not at all."""
     content: dict[str, Any] = {"format": kind, "version": version, **arrays}
-    with _written_whole(path) as file:
-        np.savez(file, **content)
+    buffer = io.BytesIO()
+    np.savez(buffer, **content)
+    _write_whole(path, buffer.getvalue())
 
 
 def read_arrays(
@@ -60,8 +62,7 @@ def load_npz(path: str | PathLike[str]) -> dict[str, NDArray[Any]]:
             raise ValueError(str(e)) from e
 
 
-@contextlib.contextmanager
-def _written_whole(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
+def _write_whole(path: str | PathLike[str], content: bytes) -> None:
     """A new file that takes the place of `path` once it is on the disk.
 
     Whoever reads `path` finds the old content or the new, whenever the process or the machine
@@ -70,7 +71,7 @@ def _written_whole(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
     exists = os.path.exists(path)
     if exists and not os.path.isfile(path):  # a device or a pipe: to be written, not replaced
         with open(path, "wb") as file:
-            yield file
+            file.write(content)
         return
     if exists:
         with open(path, "ab"):  # refuses a read-only file, which a rename would replace
@@ -80,7 +81,7 @@ def _written_whole(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
     temporary = os.path.join(folder, f".tinyreg-{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            yield file
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if exists:

@@ -17,13 +17,9 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-#: Real in everyday use; complex where a complex step passes through.
-Array: TypeAlias = NDArray[Any]
-
+Array: TypeAlias = NDArray[Any]  # real in everyday use; complex where a complex step passes through
 Maybe: TypeAlias = ArrayLike | None
-
 T = TypeVar("T")
-
 ROWS_AT_ONCE = 1024  # finiteness is tested in pieces: a copy of all of X may not fit into memory
 
 
@@ -44,7 +40,7 @@ def named(names: str) -> Iterator[None]:
         raise type(e)(f"{names}: {e}") from e
 
 
-# One value
+# Values
 
 
 def check_type(name: str, value: object, kind: type[T], wanted: str) -> T:
@@ -55,23 +51,19 @@ def check_type(name: str, value: object, kind: type[T], wanted: str) -> T:
 
 
 def check_number(
-    name: str, value: object, *, above: float | None = None, least: float | None = None
+    name: str, value: object, *, above: float = -math.inf, least: float = -math.inf
 ) -> float:
-    """`value` as a finite float that is > `above`, or >= `least`."""
+    """`value` as a finite float that is > `above` and >= `least`."""
     wanted = "a finite number"
-    wanted += f" > {above:g}" if above is not None else ""
-    wanted += f" >= {least:g}" if least is not None else ""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+    wanted += f" > {above:g}" if above > -math.inf else ""
+    wanted += f" >= {least:g}" if least > -math.inf else ""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {wanted}, got {describe(value)}")
     try:
         number = float(value)
     except OverflowError:  # an int beyond the largest float
         number = math.inf
-    if (
-        not math.isfinite(number)
-        or (above is not None and number <= above)
-        or (least is not None and number < least)
-    ):
+    if not (above < number < math.inf and number >= least):
         raise ValueError(f"{name} must be {wanted}, got {repr(value)[:80]}")
     return number
 
@@ -86,7 +78,7 @@ def check_fraction(name: str, value: object) -> float:
 
 def check_integer(name: str, value: object, *, least: int) -> int:
     """`value` as an int >= `least`."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer >= {least}, got {describe(value)}")
     if value < least:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
@@ -95,24 +87,17 @@ def check_integer(name: str, value: object, *, least: int) -> int:
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> str:
     """`value` if it is one of `choices`."""
-    wanted = f"{name} must be one of {', '.join(choices)}"
-    if not isinstance(value, str):
-        raise TypeError(f"{wanted}, got {describe(value)}")
-    if value not in choices:
-        raise ValueError(f"{wanted}, got {value!r}")
-    return value
-
-
-# Several values
+    wanted = f"one of {', '.join(choices)}"
+    choice = check_type(name, value, str, wanted)
+    if choice not in choices:
+        raise ValueError(f"{name} must be {wanted}, got {choice!r}")
+    return choice
 
 
 def check_list(name: str, value: Any) -> list[Any]:
     """`value` as a list, from a sequence that is not a string."""
-    if (
-        isinstance(value, str)
-        or not isinstance(value, Sequence | np.ndarray)
-        or np.ndim(value) != 1
-    ):
+    fits = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+    if not fits or np.ndim(value) != 1:
         raise TypeError(f"{name} must be a sequence, got {describe(value)}")
     return list(value)
 
@@ -133,17 +118,11 @@ def check_sizes(name: str, value: Any) -> tuple[int, ...]:
     return tuple(check_integer(f"{name}[{i}]", n, least=1) for i, n in enumerate(sizes))
 
 
-# Arrays
+# Arrays and samples
 
 
-def check_array(name: str, value: ArrayLike, dtype: DTypeLike) -> Array:
-    """`value` as an array of finite real numbers of `dtype`, not copied where it is one already."""
-    array = _cast(_real(name, value), dtype)
-    _check_finite(name, array, dtype)
-    return array
-
-
-def _real(name: str, value: ArrayLike) -> Array:
+def check_array(name: str, value: ArrayLike, dtype: DTypeLike, cast: bool = True) -> Array:
+    """`value` as an array of real numbers that are finite in `dtype`, and cast to it if asked."""
     try:
         array = np.asarray(value)
     except ValueError as e:  # rows of different lengths
@@ -151,28 +130,27 @@ def _real(name: str, value: ArrayLike) -> Array:
     if np.ma.is_masked(value):
         raise ValueError(f"{name} must not have masked entries; fill or drop them")
     if array.dtype.kind not in "fiub":
-        came = describe(array) if array.ndim else describe(value)
+        came = describe(array if array.ndim else value)
         raise TypeError(f"{name} must be a dense array of real numbers, got {came}")
     if array.size == 0:
         raise ValueError(f"{name} must not be empty, got {describe(array)}")
+    with np.errstate(over="ignore"):  # what is too large becomes an infinity, and is refused as one
+        if cast:
+            array = array.astype(dtype, copy=False)
+        _check_finite(name, array, dtype)
     return array
 
 
-def _cast(array: Array, dtype: DTypeLike) -> Array:
-    with np.errstate(over="ignore"):  # what is too large becomes an infinity, and is caught as one
-        return array.astype(dtype, copy=False)
-
-
 def _check_finite(name: str, array: Array, dtype: DTypeLike) -> None:
-    for start in range(0, len(array) if array.ndim else 1, ROWS_AT_ONCE):
-        part = _cast(array[start : start + ROWS_AT_ONCE] if array.ndim else array, dtype)
+    rows = np.atleast_1d(array)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE].astype(dtype, copy=False)
         finite = np.isfinite(part)
         if not finite.all():
             where = np.argwhere(~finite)[0]
             came = part[tuple(where)]
-            if array.ndim:
-                where[0] += start
-            index = ", ".join(map(str, where))
+            where[0] += start
+            index = ", ".join(map(str, where[: array.ndim]))
             raise ValueError(f"{name} must be finite in {part.dtype}, got {came} at [{index}]")
 
 
@@ -181,24 +159,16 @@ def check_vector(name: str, value: ArrayLike, n: int) -> Array:
     array = np.asarray(value)
     if array.dtype.kind not in "fciu":
         raise TypeError(f"{name} must be numbers, got {describe(array)}")
-    if array.shape != (n,):
-        raise ValueError(f"{name} must have shape ({n},), got {array.shape}")
+    check_shape(name, array, "shape", (n,))
     return array if array.dtype.kind in "fc" else array.astype(np.float64)
 
 
-# Samples
-
-
 def check_features(X: ArrayLike, n_features: int, dtype: DTypeLike, name: str = "X") -> Array:
-    """`X` as a finite (n_samples, n_features) array of `dtype`.
+    """`X` as a (n_samples, n_features) array of numbers that are finite in `dtype`.
 
-    An `np.memmap` keeps the dtype that it has, so that its numbers stay in their file: whoever
-    takes samples of it casts those.
+    An `np.memmap` is not cast, so that its numbers stay in their file; samples of it will be.
     """
-    array = _real(name, X)
-    if not isinstance(X, np.memmap):
-        array = _cast(array, dtype)
-    _check_finite(name, array, dtype)
+    array = check_array(name, X, dtype, cast=not isinstance(X, np.memmap))
     if array.ndim != 2 or array.shape[1] != n_features:
         raise ValueError(f"{name} must have shape (n_samples, {n_features}), got {np.shape(X)}")
     return array
@@ -212,9 +182,8 @@ def check_pairs(X: Array, y: Array, X_name: str = "X", y_name: str = "y") -> Non
     if X.ndim != 2 or not X.size:
         raise ValueError(f"{X_name} must have shape (n_samples, n_features), got {X.shape}")
     if y.shape[:1] != X.shape[:1]:
-        raise ValueError(
-            f"{y_name} must hold a target for each of the {len(X)} samples, got shape {y.shape}"
-        )
+        wanted = f"a target for each of the {len(X)} samples"
+        raise ValueError(f"{y_name} must hold {wanted}, got shape {y.shape}")
 
 
 def check_columns(
@@ -243,21 +212,17 @@ def check_labels(name: str, y: ArrayLike, n: int, k: int, dtype: DTypeLike) -> A
     if array.ndim == 2:
         sums = array.sum(axis=1)
         if array.min() < 0 or np.any(np.abs(sums - 1) > 1e-5):
-            raise ValueError(
-                f"{name} must have one-hot rows (or rows of probabilities that sum to 1), got "
-                f"row {array[np.argmax((array.min(axis=1) < 0) + np.abs(sums - 1))]}"
-            )
+            row = array[np.argmax((array.min(axis=1) < 0) + np.abs(sums - 1))]
+            wanted = "one-hot rows (or rows of probabilities that sum to 1)"
+            raise ValueError(f"{name} must have {wanted}, got row {row}")
         return array / sums[:, np.newaxis]  # else −p·z would not be −p·(z − max z)
     if array.dtype.kind not in "iub":
-        raise TypeError(
-            f"{name} must be integer labels 0 to {k - 1} or one-hot rows, got dtype {array.dtype}"
-        )
+        wanted = f"integer labels 0 to {k - 1} or one-hot rows"
+        raise TypeError(f"{name} must be {wanted}, got dtype {array.dtype}")
     low, high = array.min(), array.max()
     if low < 0 or high >= k:
-        raise ValueError(
-            f"{name} must be labels from 0 to {k - 1} (the network has {k} outputs), got labels "
-            f"from {low} to {high}"
-        )
+        wanted = f"labels from 0 to {k - 1} (the network has {k} outputs)"
+        raise ValueError(f"{name} must be {wanted}, got labels from {low} to {high}")
     return array.astype(np.intp, copy=False)
 
 
@@ -266,14 +231,12 @@ def check_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> Arra
     if sample_weight is None:
         return np.full(n_samples, 1.0 / n_samples)
     weight = check_array("sample_weight", sample_weight, np.float64)
-    if weight.shape != (n_samples,):
-        raise ValueError(f"sample_weight must have shape ({n_samples},), got {weight.shape}")
-    if weight.min() < 0 or weight.max() == 0:
-        raise ValueError(
-            f"sample_weight must be >= 0 with a positive sum, got weights from {weight.min():g} "
-            f"to {weight.max():g}"
-        )
-    weight = weight / weight.max()  # first, so that no sum overflows
+    check_shape("sample_weight", weight, "shape", (n_samples,))
+    low, high = weight.min(), weight.max()
+    if low < 0 or high == 0:
+        came = f"weights from {low:g} to {high:g}"
+        raise ValueError(f"sample_weight must be >= 0 with a positive sum, got {came}")
+    weight = weight / high  # first, so that no sum overflows
     return weight / weight.sum()
 
 
@@ -318,9 +281,8 @@ def check_penalties(penalty: Any, bias_penalty: Any, n_layers: int) -> list[Any]
     """The penalty of each weight matrix, then of each bias vector; None where there is none."""
     if isinstance(penalty, Sequence):
         if len(penalty) != n_layers:
-            raise ValueError(
-                f"penalty must have one entry for each of the {n_layers} layers, got {len(penalty)}"
-            )
+            wanted = f"one entry for each of the {n_layers} layers"
+            raise ValueError(f"penalty must have {wanted}, got {len(penalty)}")
         for layer, R in enumerate(penalty):
             check_penalty_type(f"penalty[{layer}]", R)
     else:
@@ -328,19 +290,15 @@ def check_penalties(penalty: Any, bias_penalty: Any, n_layers: int) -> list[Any]
         penalty = [penalty] * n_layers
     check_penalty_type("bias_penalty", bias_penalty)
     if not getattr(bias_penalty, "elementwise", True):
-        raise TypeError(
-            f"bias_penalty must act on each number alone, as biases are no matrix; got "
-            f"{describe(bias_penalty)}"
-        )
+        wanted = "act on each number alone, as biases are no matrix"
+        raise TypeError(f"bias_penalty must {wanted}; got {describe(bias_penalty)}")
     return [*penalty, *([bias_penalty] * n_layers)]
 
 
 def unknown_sum(a: object, b: object) -> TypeError:
     """The error for a sum of penalties whose prox is not known."""
-    return TypeError(
-        f"a + b must be of L1, L2, ElasticNet and GroupLasso of one axis, as the prox of other "
-        f"sums is not known; got {describe(a)} + {describe(b)}"
-    )
+    known = "L1, L2, ElasticNet and GroupLasso of one axis, as the prox of other sums is not known"
+    return TypeError(f"a + b must be of {known}; got {describe(a)} + {describe(b)}")
 
 
 def check_nonnegative(penalty: Any) -> None:
@@ -357,9 +315,8 @@ def check_step(step: float | Array, w: Array) -> float | Array:
         return step
     if isinstance(step, np.ndarray) and step.ndim:
         if step.shape != w.shape:
-            raise ValueError(
-                f"step must be a number or have w's shape {w.shape}, got {describe(step)}"
-            )
+            wanted = f"be a number or have w's shape {w.shape}"
+            raise ValueError(f"step must {wanted}, got {describe(step)}")
         if not step.min(initial=0.0) >= 0:
             raise ValueError(f"step must be >= 0, got a minimum of {step.min()}")
         return step
@@ -368,14 +325,11 @@ def check_step(step: float | Array, w: Array) -> float | Array:
 
 def check_optimizer(optimizer: T, method: str) -> T:
     """An optimizer (see `tinyreg.core.optimizers.Optimizer`) that `method` can use."""
-    wanted = ("start", "step")
-    if isinstance(optimizer, type) or not all(hasattr(optimizer, name) for name in wanted):
+    if isinstance(optimizer, type) or not all(hasattr(optimizer, a) for a in ("start", "step")):
         raise TypeError(f"optimizer must be SGD(...) or Adam(...), got {describe(optimizer)}")
     if method in ("decoupled", "naive") and not hasattr(optimizer, "lr"):
-        raise TypeError(
-            f"optimizer must have a learning rate lr for method={method!r}, got "
-            f"{describe(optimizer)}"
-        )
+        wanted = f"have a learning rate lr for method={method!r}"
+        raise TypeError(f"optimizer must {wanted}, got {describe(optimizer)}")
     return optimizer
 
 

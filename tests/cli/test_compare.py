@@ -27,7 +27,7 @@ def test_compare_prints_a_table_and_a_sentence_and_writes_files(tmp_path):
 
 
 def test_the_picture_is_left_out_without_matplotlib(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tinyreg.cli.output.find_spec", lambda name: None)
+    monkeypatch.setattr("tinyreg.cli.options.find_spec", lambda name: None)
     assert main(["compare", *QUICK, "--methods", "none", "--out", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "none.npz"}
     assert "install tinyreg[plot]" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from tinyreg.datasets.splits import train_test_split
 from tinyreg.render.markdown import to_markdown
 from tinyreg.solvers.schedules import cosine
 from tinyreg.study.path import LambdaPath
-from tinyreg.study.setup import Setup
+from tinyreg.study.runs import Setup
 from tinyreg.study.walk import Failure, Point, Walk, is_dead, measure, with_lam
 
 LAMS = [1e-3, 1e-2, 0.1, 1.0, 10.0]  # dead at the last ones, with these long steps

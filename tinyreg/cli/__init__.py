@@ -1,4 +1,1 @@
-"""The command line.
-
-In reading order: options, data and output, which the commands share; a file for each command; main.
-"""
+"""The command line: options, which the commands share; a file for each command; main."""

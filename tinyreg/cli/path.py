@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
 
-from tinyreg.cli import data, options, output
+from tinyreg.cli import options
 from tinyreg.core.training import METHODS
 from tinyreg.datasets.splits import train_test_split
 from tinyreg.study.comparison import TASKS
 from tinyreg.study.path import path
 from tinyreg.validate import check_integer
 
+SUMMARY = "walk up λ from dense to sparse: what does a zero cost?"
+DESCRIPTION = (
+    "Train along an ascending list of λ, each from where the last one ended, and report score "
+    "against sparsity for each method."
+)
+EXAMPLE = "tinyreg path --lams 1e-4:1e-1:13 --seeds 0,1,2,3 --workers 2 --out path"
 
-def add_to(commands: options.Commands) -> None:
+
+def add_options(add: options.Add) -> None:
     """Its options."""
-    add = options.add_command(
-        commands,
-        "path",
-        run,
-        "walk up λ from dense to sparse: what does a zero cost?",
-        "Train along an ascending list of λ, each from where the last one ended, and report score "
-        "against sparsity for each method.",
-        "tinyreg path --lams 1e-4:1e-1:13 --seeds 0,1,2,3 --workers 2 --out path",
-    )
-    options.add_data_options(add)
+    options.add_study_data(add)
     add("--validation-share", type=float, default=0.2, help="of the training part (default 0.2)")
-    options.add_network_options(add)
+    options.add_study_network(add)
     lams = "N values from LOW to HIGH, or a list with commas (default 1e-5:1e-1:17)"
     add("--lams", default="1e-5:1e-1:17", metavar="LOW:HIGH:N", help=lams)
-    options.add_methods(add, METHODS, "subgradient,proximal")
-    options.add_training_options(add)
+    options.add_training(add, METHODS, "subgradient,proximal")
     add("--first-epochs", type=int, default=40, help="at the first λ (default 40)")
     add("--epochs", type=int, default=20, help="at each later λ (default 20)")
     add("--workers", type=int, default=1, help="processes to spread the walks over (default 1)")
-    output.add_output_options(add, "path")
+    options.add_output(add, "path")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Namespace) -> int:
     """Train, write, print; 1 if a walk broke off."""
-    out = output.folder(arguments.out)
-    X, y, task = data.load(arguments.data, arguments.target, arguments.task)
+    out = options.folder(arguments.out)
+    X, y, task = options.load(arguments.data, arguments.target, arguments.task)
     X, y, X_test, y_test = train_test_split(X, y, arguments.test_share)
     try:
         X, y, X_val, y_val = train_test_split(X, y, arguments.validation_share, seed=1)
@@ -52,30 +49,26 @@ def run(arguments: argparse.Namespace) -> int:
     workers = check_integer("--workers", arguments.workers, least=1)
     with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as executor:
         result = path(
-            *data.standardised(arguments, task, X, y, X_val, y_val, X_test, y_test),
+            *options.standardised(arguments, task, X, y, X_val, y_val, X_test, y_test),
             lams=_lams(arguments.lams),
             loss=TASKS[task],
             penalty=options.penalty(arguments, 1.0),
-            methods=arguments.methods.split(","),
             first_epochs=arguments.first_epochs,
-            epochs=arguments.epochs,
             executor=executor,
-            progress=output.progress(),
-            **options.training_settings(arguments),
+            **options.study_settings(arguments),
         )
-    output.finish(arguments, result, out, "path")
+    options.finish(arguments, result, out, "path")
     return 1 if result.failures else 0
 
 
 def _lams(text: str) -> list[float]:
     try:
-        if ":" in text:
-            low, high, number = text.split(":")
-            if not 0 < float(low) < float(high):
-                raise ValueError
-            return [float(lam) for lam in np.geomspace(float(low), float(high), int(number))]
-        return [float(lam) for lam in text.split(",")]
+        if ":" not in text:
+            return [float(lam) for lam in text.split(",")]
+        low, high, number = text.split(":")
+        if not 0 < float(low) < float(high):
+            raise ValueError
+        return [float(lam) for lam in np.geomspace(float(low), float(high), int(number))]
     except ValueError:
-        raise ValueError(
-            f"--lams must be LOW:HIGH:N with 0 < LOW < HIGH, or numbers, got {text!r}"
-        ) from None
+        wanted = "LOW:HIGH:N with 0 < LOW < HIGH, or numbers"
+        raise ValueError(f"--lams must be {wanted}, got {text!r}") from None

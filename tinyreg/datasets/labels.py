@@ -18,26 +18,22 @@ def encode_labels(**labels: Array) -> tuple[Any, ...]:
     >>> encode_labels(y=np.array(["b", "a", "b"]), y_test=np.array(["a"]))
     (2, array([1, 0, 1]), array([0]))
     """
-    arrays = []
     for name, array in labels.items():
         if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):
-            array = array.astype(str)
+            labels[name] = array = array.astype(str)
         if array.ndim == 1 and array.dtype.kind not in "iubU":
             raise TypeError(
                 f"{name} must be class labels (integers or strings), got dtype {array.dtype}; "
                 f"real targets are for regression"
             )
-        arrays.append(array)
     first = next(iter(labels))
-    if arrays[0].ndim == 2:
-        return arrays[0].shape[1], *arrays
-    classes = np.unique(arrays[0])
-    encoded = []
-    for name, array in zip(labels, arrays, strict=True):
+    if labels[first].ndim == 2:
+        return labels[first].shape[1], *labels.values()
+    classes = np.unique(labels[first])
+    for name, array in labels.items():
         if array.ndim == 1:
             unknown = np.setdiff1d(array, classes)
             if unknown.size:
                 raise ValueError(f"{name} must hold labels that {first} has too, got {unknown[0]}")
-            array = np.searchsorted(classes, array)
-        encoded.append(array)
-    return len(classes), *encoded
+            labels[name] = np.searchsorted(classes, array)
+    return len(classes), *labels.values()

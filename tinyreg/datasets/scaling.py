@@ -11,21 +11,9 @@ from tinyreg.validate import Array
 def standardise(train: ArrayLike, *others: ArrayLike) -> tuple[Array, ...]:
     """Shift and scale each column to mean 0 and variance 1 on `train`; `others` follow suit.
 
-    A constant column is only shifted. What the test data look like changes nothing: a model that
-    is judged on them must not have seen them.
+    All are (N, d), or (N,) for one column; a constant column is only shifted. What the test data
+    look like changes nothing: a model that is judged on them must not have seen them.
 
-    Parameters
-    ----------
-    train : (N, d) or (N,) array
-    *others : (n, d) or (n,) arrays
-
-    Returns
-    -------
-    tuple of float64 arrays
-        `train` and each of `others`.
-
-    Examples
-    --------
     >>> train, test = standardise([[1.0], [3.0]], [[5.0]])
     >>> train.ravel(), test.ravel()
     (array([-1.,  1.]), array([3.]))

@@ -11,23 +11,10 @@ from tinyreg.validate import Array, check_integer, check_number, check_pairs
 def train_test_split(
     X: ArrayLike, y: ArrayLike, test_share: float = 0.2, seed: int = 0
 ) -> tuple[Array, Array, Array, Array]:
-    """Shuffle the samples and hold some back.
+    """Shuffle the samples and hold round(test_share · N) of them back, at least one, not all.
 
-    Parameters
-    ----------
-    X : (N, d) array
-    y : (N,) or (N, k) array
-    test_share : float
-        Between 0 and 1, so that samples remain on both sides; a `ValueError` if not.
-    seed : int
+    X is (N, d), y (N,) or (N, k). Back come copies: X_train, y_train, X_test, y_test.
 
-    Returns
-    -------
-    X_train, y_train, X_test, y_test : arrays
-        Copies; round(test_share · N) samples are held back.
-
-    Examples
-    --------
     >>> X, y, X_test, y_test = train_test_split(np.zeros((10, 2)), np.arange(10), 0.3)
     >>> len(X), len(X_test), sorted([*y.tolist(), *y_test.tolist()])
     (7, 3, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])

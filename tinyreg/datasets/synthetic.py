@@ -19,28 +19,9 @@ def sparse_teacher(
     """Samples of which only some inputs matter, so that one can ask which method finds them.
 
     y = Σ_k ± tanh(Σ_j x_j W_jk) over the inputs j that matter, drawn at random; their rows of W
-    have one norm. y is scaled to mean 0 and variance 1 before noise is added.
+    have one norm. y is scaled to mean 0 and variance 1 before normal noise of this deviation is
+    added; X is standard normal. The third array says which inputs matter, in ascending order.
 
-    Parameters
-    ----------
-    n_samples, n_features, n_relevant : int
-        n_relevant ≤ n_features.
-    hidden : int
-        Units of the teacher.
-    noise : float
-        Standard deviation of the normal noise on the targets.
-    seed : int
-
-    Returns
-    -------
-    X : (n_samples, n_features) array
-        Standard normal.
-    y : (n_samples,) array
-    relevant : (n_relevant,) array of int
-        The inputs that matter, in ascending order.
-
-    Examples
-    --------
     >>> X, y, relevant = sparse_teacher(100, 20, 3)
     >>> X.shape, y.shape, relevant
     ((100, 20), (100,), array([ 1, 10, 17]))

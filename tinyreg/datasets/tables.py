@@ -84,14 +84,13 @@ def _from_csv(path: FilePath, target: str | int | None) -> tuple[Array, Array]:
         names = lines.pop(0)[1]
     if not lines:
         raise ValueError(f"path must be a table with rows, {path} has only column names")
-    if len(names) < 2:
+    n = len(names)
+    if n < 2:
         raise ValueError(f"path must be a table with a feature and a target, {path} has 1 column")
     for number, cells in lines:
-        if len(cells) != len(names):
-            raise ValueError(
-                f"path: line {number} of {path} has {len(cells)} cells, the others have "
-                f"{len(names)}"
-            )
+        if len(cells) != n:
+            came = f"line {number} of {path} has {len(cells)} cells"
+            raise ValueError(f"path: {came}, the others have {n}")
 
     column = _column(names, target, path)
     table = np.array([[_number(cell) for cell in cells] for _, cells in lines], np.float64)

@@ -9,18 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from tinyreg.core.losses import Loss, SquaredError
+from tinyreg.core.network import MLP
 from tinyreg.core.objective import Objective
+from tinyreg.core.penalties import L1, Penalty
 from tinyreg.explain.onepass import OnePass, Written
 from tinyreg.explain.passes import backward, forward, loss, network
 from tinyreg.explain.penalty import penalty
 from tinyreg.explain.steps import steps as few_steps
-from tinyreg.render.document import Document, Heading, Table
+from tinyreg.render.document import Document, Heading, Table, leading, marked
 from tinyreg.render.latex import to_latex
 from tinyreg.render.markdown import to_markdown
 from tinyreg.render.text import to_text
-from tinyreg.validate import check_integer, check_number, check_type
+from tinyreg.validate import Array, check_integer, check_number, check_type
+
+HAND_PENALTY = L1(0.5)
 
 
 class Section(NamedTuple):
@@ -43,7 +49,7 @@ class Explanation:
 
     Examples
     --------
-    >>> from tinyreg.explain.hand import hand_example
+    >>> from tinyreg.explain.explanation import hand_example
     >>> explanation = explain(*hand_example())
     >>> [section["title"] for section in explanation.to_dict()["sections"]]
     ['The network', 'Forward', 'The loss', 'Backward', 'The penalty', 'Step by step']
@@ -118,7 +124,7 @@ def explain(
 
     Examples
     --------
-    >>> from tinyreg.explain.hand import hand_example
+    >>> from tinyreg.explain.explanation import hand_example
     >>> text = explain(*hand_example()).text()
     >>> print(text[text.index("z1 = x W1 + b1   ") : text.index("a1 = f(z1)")].rstrip())
     z1 = x W1 + b1        (1×2)(2×2) + (2) = (1×2)
@@ -143,17 +149,53 @@ def explain(
     return Explanation(f"A {sizes} network: one pass forward, one pass back", sections)
 
 
+def hand_example(
+    activation: str = "relu", loss: Loss | None = None, penalty: Penalty | None = HAND_PENALTY
+) -> tuple[Objective, Array, Array]:
+    """A 2-2-2 network, a sample and its target, with numbers that can be worked by hand.
+
+    Under relu the second hidden unit is off, so that its weights feel the penalty only. With
+    L1(0.5) and steps of 0.1 each step moves those by 0.05: W2[1,0] goes from 0.08 to 0.03, and
+    then the subgradient moves it to −0.02 and back for ever.
+
+    Parameters
+    ----------
+    activation : str
+        As for `MLP`.
+    loss : Loss, optional
+        SquaredError() if left out; the target (1, 0) suits all three.
+    penalty : Penalty or None
+        As for `Objective`.
+
+    Returns
+    -------
+    objective : Objective
+    X, y : (1, 2) arrays
+
+    Examples
+    --------
+    >>> objective, X, y = hand_example()
+    >>> objective.net.forward(X).round(12), round(objective.value(X, y), 12)
+    (array([[ 1.5, -0.5]]), 2.29)
+    """
+    net = MLP((2, 2, 2), activation)
+    W1, W2 = [[0.1, -1.0], [0.9, 0.25]], [[0.5, -0.25], [0.08, 1.0]]
+    net.params = np.ravel([*W1, *W2, [0.1, 0.0], [0.5, 0.0]])
+    objective = Objective(net, SquaredError() if loss is None else loss, penalty)
+    return objective, np.array([[1.0, 2.0]]), np.array([[1.0, 0.0]])
+
+
 def _as_data(piece: Written) -> dict[str, Any]:
     if isinstance(piece, str):
-        return {"text": piece.replace("`", "")}
+        return {"text": marked(piece, str)}
     if isinstance(piece, Table):
         headers, *rows = [
-            [cell.replace("`", "") if isinstance(cell, str) else float(cell) for cell in row]
+            [marked(cell, str) if isinstance(cell, str) else float(cell) for cell in row]
             for row in (piece.headers, *piece.rows)
         ]
         return {"headers": headers, "rows": rows}
     numbers = [
-        item if isinstance(item, str) else {"shape": item.shape, "shown": item.shown.tolist()}
+        item if isinstance(item, str) else {"shape": item.shape, "shown": leading(item).tolist()}
         for item in piece.numbers
     ]
     return {"formula": piece.formula, "numbers": numbers}

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from tinyreg.core import layers
-from tinyreg.core.losses import one_hot
-from tinyreg.core.network import Block
+from tinyreg.core import layers, losses
 from tinyreg.core.objective import Objective
-from tinyreg.explain.difference import beside
-from tinyreg.explain.formulas import ACTIVATIONS, LOSSES
-from tinyreg.explain.onepass import OnePass, Written, shown, with_count
+from tinyreg.explain.onepass import OnePass, Written, entries, has_kink, shown
 from tinyreg.render.document import COLUMNS, ROWS, WHOLE, Table, equation, plain
+
+#: f(z) and f'(z).
+ACTIVATIONS = {
+    "relu": ("max(z, 0)", "1 where z > 0, 0 elsewhere"),
+    "leaky_relu": ("z where z > 0, 0.01 z elsewhere", "1 where z > 0, 0.01 elsewhere"),
+    "tanh": ("tanh z", "1 − tanh² z"),
+    "sigmoid": ("1/(1 + exp(−z))", "f(z) (1 − f(z))"),
+    "softplus": ("log(1 + exp z)", "1/(1 + exp(−z))"),
+    "gelu": ("z Φ(z)", "Φ(z) + z φ(z)"),
+    "silu": ("z σ(z)", "σ(z) + z σ(z) (1 − σ(z))"),
+    "identity": ("z", "1"),
+}
+#: The prediction, and what a sample costs.
+LOSSES: dict[type[losses.Loss], tuple[str, str]] = {
+    losses.SoftmaxCrossEntropy: ("softmax({z})", "−Σ_k y_k log p_k"),
+    losses.SigmoidCrossEntropy: ("σ({z})", "−Σ_k (y_k log p_k + (1 − y_k) log(1 − p_k))"),
+    losses.SquaredError: ("{z}", "½ Σ_k (p_k − y_k)²"),
+}
 
 
 def network(this: OnePass, objective: Objective) -> list[Written]:
@@ -65,26 +77,25 @@ def loss(this: OnePass) -> list[Written]:
     """Prediction, target, L, and the gradient at the outputs."""
     loss, outputs, targets = this.loss, this.trace.outputs, this.targets
     n, z = len(outputs), f"z{len(this.net.weights)}"
-    p, y = loss.predict(outputs), one_hot(targets, outputs.shape[1])
+    p, y = loss.predict(outputs), losses.one_hot(targets, outputs.shape[1])
     costs = loss.per_sample(outputs, targets)
     prediction, cost = LOSSES.get(type(loss), ("prediction({z})", "ℓ(p, y)"))
-    begins = "The backward pass begins at the outputs."
-    gradient = equation(f"d{z} = ∂L/∂{z}", this.dout)
-    if type(loss) in LOSSES:
-        begins = (
-            "The gradient at the outputs is (prediction − target)/N, whichever of the three losses "
-            "it is. Here the backward pass begins."
-        )
-        formula = f"d{z} = ∂L/∂{z} = (p − y)/N"
-        gradient = equation(formula, "(", p, "−", y, ")", "/", str(n), "=", this.dout)
-    return [
+    pieces: list[Written] = [
         f"{plain(loss)} compares the prediction p with the target y.",
         equation(f"p = {prediction.format(z=z)}", p),
         equation("y", y),
         equation(f"ℓ = {cost}", costs if n > 1 else costs[0]),
         equation("L = Σ_n ℓ_n/N", loss.weighted_sum(outputs, targets, this.weight)),
-        begins,
-        gradient,
+    ]
+    gradient = f"d{z} = ∂L/∂{z}"
+    if type(loss) not in LOSSES:
+        begins = "The backward pass begins at the outputs."
+        return [*pieces, begins, equation(gradient, this.dout)]
+    return [
+        *pieces,
+        "The gradient at the outputs is (prediction − target)/N, whichever of the three losses it "
+        "is. Here the backward pass begins.",
+        equation(f"{gradient} = (p − y)/N", "(", p, "−", y, ")", "/", str(n), "=", this.dout),
     ]
 
 
@@ -103,10 +114,13 @@ def backward(this: OnePass) -> list[Written]:
     for layer in range(len(net.weights), 0, -1):
         x, W = activations[layer - 1], net.weights[layer - 1]
         da, dW, db = layers.affine_backward(dz, x, W, with_dx=layer > 1)
+        blocks = this.blocks[2 * layer - 2 : 2 * layer]
+        positions = [k for B in blocks for _, k in shown(B)]
+        rows = [[f"`d{this.name(k)}`", *this.beside(k, this.gradient)] for k in positions]
         pieces += [
             equation(f"dW{layer} = {_input(layer)}ᵀ dz{layer}", x.T, dz, "=", dW),
             equation(f"db{layer} = column sums of dz{layer}", db),
-            *_judged(this, this.blocks[2 * layer - 2 : 2 * layer]),
+            *entries(["", "gradient", "difference", "gap"], rows, blocks),
         ]
         if da is not None:
             below, z, above = layer - 1, zs[layer - 2], dz
@@ -120,23 +134,13 @@ def backward(this: OnePass) -> list[Written]:
                     f"`f'(z{below})` is 0 for {np.sum(slope == 0)} of {slope.size} numbers: "
                     "nothing flows back through them."
                 )
-    if any("kink" in row for piece in pieces if isinstance(piece, Table) for row in piece.rows):
+    if has_kink(pieces):
         pieces.append(
             "kink: a unit goes on or off between `θ − h` and `θ + h`, where L has a corner and a "
             "central difference is no judge. The backward pass takes the slope of the branch that "
             "the forward pass took, and at `z = 0` the one from the left."
         )
     return pieces
-
-
-def _judged(this: OnePass, blocks: Sequence[Block]) -> list[Written]:
-    """The gradient, entry by entry, beside its central difference."""
-    rows = [
-        [f"`d{name}`", *beside(this, k, this.gradient, penalty=False)]
-        for B in blocks
-        for name, _, k in shown(B)
-    ]
-    return with_count(Table(["", "gradient", "difference", "gap"], rows, rule=True), blocks)
 
 
 def _input(layer: int) -> str:

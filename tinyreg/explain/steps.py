@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from tinyreg.core.network import Block
 from tinyreg.core.objective import Problem
 from tinyreg.core.optimizers import SGD
 from tinyreg.core.training import step
 from tinyreg.errors import DivergenceError
-from tinyreg.explain.onepass import OnePass, Written, entry, in_float64
+from tinyreg.explain.onepass import OnePass, Written
 from tinyreg.render.document import Table, number
 from tinyreg.validate import Array
 
@@ -23,7 +20,7 @@ def steps(this: OnePass, lr: float, n: int) -> list[Written]:
     smooth = [R.smooth for _, R in penalised]
     by_subgradient = _path(this.problem, lr, n, "subgradient")
     by_prox = _path(this.problem, lr, n, "proximal")
-    chosen = [(k, _name(this.net.blocks, k)) for k in _most_telling(by_prox, among)]
+    chosen = [(k, this.name(k)) for k in _most_telling(by_prox, among)]
     samples = "this sample" if len(this.trace.outputs) == 1 else "these samples"
     said = f"SGD with η = {number(lr)} on {samples}"
     rule = "`w ← w − η (∂L/∂w + s)`, where s is the penalty's slope at w"
@@ -32,32 +29,26 @@ def steps(this: OnePass, lr: float, n: int) -> list[Written]:
             f": {rule}. The penalty has a slope everywhere, so that "
             'method="proximal" goes by it too, and takes the same steps.'
         )
-        columns = [(f"`{name}`", by_subgradient[:, k]) for k, name in chosen]
-        told = [_told("By gradient", by_subgradient[:, among])]
+        paths, heads, told = {"By gradient": by_subgradient}, ["`{}`"], []
     else:
         said += (
             f", twice from the same weights. By subgradient: {rule}. By prox: "
             "`w ← prox(w − η ∂L/∂w)`."
         )
         said += " Smooth penalties go by their slope there too." if any(smooth) else ""
-        columns = []
-        told = [
-            _told("By subgradient", by_subgradient[:, among]),
-            _told("By prox", by_prox[:, among]),
-        ]
-        for k, name in chosen:
-            columns += [(f"`{name}` subgr.", by_subgradient[:, k]), ("prox", by_prox[:, k])]
-            told += _at_rest(name, by_subgradient[:, k], by_prox[:, k])
+        paths = {"By subgradient": by_subgradient, "By prox": by_prox}
+        heads = ["`{}` subgr.", "prox"]
+        told = [_at_rest(name, by_subgradient[:, k], by_prox[:, k]) for k, name in chosen]
         if by_prox[-1, among].all():
             told.append(f"A larger λ or η, or more steps than {n}, would show weights at rest.")
-    headers = ["step", *(header for header, _ in columns)]
-    rows = [[str(t), *(column[t] for _, column in columns)] for t in range(n + 1)]
-    return [said, Table(headers, rows, rule=True), " ".join(told)]
+    told = [*(_told(method, path[:, among]) for method, path in paths.items()), *told]
+    headers = ["step", *(head.format(name) for _, name in chosen for head in heads)]
+    rows = [[str(t), *(p[t, k] for k, _ in chosen for p in paths.values())] for t in range(n + 1)]
+    return [said, Table(headers, rows, rule=True), " ".join(filter(None, told))]
 
 
 def _path(problem: Problem, lr: float, n: int, method: str) -> Array:
     """The parameters before the first step and after each, (n + 1, n_params)."""
-    problem = Problem(in_float64(problem.objective), problem.samples)
     params, optimizer = problem.objective.net.params, SGD(lr)
     state, path = optimizer.start(params), [params.copy()]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -68,6 +59,7 @@ def _path(problem: Problem, lr: float, n: int, method: str) -> Array:
                     f"the steps by {method} diverged at step {t}; try a learning rate below {lr:g}"
                 )
             path.append(params.copy())
+    params[...] = path[0]  # the next method begins there too
     return np.array(path)
 
 
@@ -80,12 +72,6 @@ def _most_telling(path: Array, among: Array) -> list[int]:
     return [*first, *(k for k in large if k not in first)][:3]
 
 
-def _name(blocks: Sequence[Block], k: int) -> str:
-    """W1[0,1] for a position in the parameter vector."""
-    B = next(B for B in blocks if B.span.start <= k < B.span.stop)
-    return entry(B, np.unravel_index(k - B.span.start, B.shape))
-
-
 def _told(method: str, path: Array) -> str:
     """What happened to all penalised weights along a path."""
     zeros = int(np.sum(path[-1] == 0))
@@ -96,16 +82,15 @@ def _told(method: str, path: Array) -> str:
     )
 
 
-def _at_rest(name: str, by_subgradient: Array, by_prox: Array) -> list[str]:
+def _at_rest(name: str, by_subgradient: Array, by_prox: Array) -> str:
     """What one weight did, if the prox has put it to rest."""
-    moving = np.flatnonzero(by_prox)
-    since = int(moving[-1]) + 1 if moving.size else 0
+    since = max(np.flatnonzero(by_prox), default=-1) + 1
     if since == len(by_prox):
-        return []
-    return [
+        return ""
+    return (
         f"{name} rests at exactly 0 from step {since} on by prox; by subgradient it changed sign "
         f"{_times(_flips(by_subgradient), 'time')}, and is {number(by_subgradient[-1])} at the end."
-    ]
+    )
 
 
 def _flips(path: Array) -> int:

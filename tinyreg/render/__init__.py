@@ -1,5 +1,5 @@
 """From a document to text, Markdown, LaTeX, and from numbers to pictures.
 
-`document` holds what a result says; `text`, `markdown` and `latex` (with `tex` for formulas) print
-it. `plots` knows arrays, names and numbers only.
+`document` holds what a result says; `text`, `latex` and `markdown` print it. `plots` knows arrays,
+names and numbers only.
 """

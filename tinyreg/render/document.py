@@ -34,6 +34,17 @@ def marked(text: str, formula: Callable[[str], str], prose: Callable[[str], str]
     return "".join(formula(p) if i % 2 else prose(p) for i, p in enumerate(parts))
 
 
+def leading(array: Array) -> Array:
+    """What is shown of an array: all of it, or its first rows and columns.
+
+    >>> leading(np.zeros((64, 10))).shape
+    (3, 4)
+    """
+    if array.size <= WHOLE:
+        return array
+    return array[:ROWS, :COLUMNS] if array.ndim == 2 else array[:COLUMNS]
+
+
 class Heading(NamedTuple):
     """The title of a section; headings are numbered."""
 
@@ -73,39 +84,27 @@ class Table(NamedTuple):
         ]
 
 
-class Numbers(NamedTuple):
-    """The numbers of an array that are shown (all, or the leading ones), and its whole shape."""
-
-    shown: Array
-    shape: tuple[int, ...]
-
-    def grid(self, value: Callable[[float], str], right: str, below: str) -> list[list[str]]:
-        """The numbers as rows of cells, with dots where some are left out."""
-        shown = np.atleast_2d(self.shown)
-        n_rows, n_columns = (1, 1, *self.shape)[-2:]
-        rows = [[value(x) for x in row] for row in shown]
-        if shown.shape[1] < n_columns:
-            rows = [[*row, right] for row in rows]
-        if shown.shape[0] < n_rows:
-            rows.append([below] * len(rows[0]))
-        return rows
-
-
 class Equation(NamedTuple):
-    """A formula, and what it equals in numbers: signs and arrays in turn."""
+    """A formula, and what it equals in numbers: signs and arrays of at most two dimensions."""
 
     formula: str
-    numbers: Sequence[str | Numbers]
+    numbers: Sequence[str | Array]
 
     def shapes(self) -> str:
-        """(1×2)(2×3) + (3) = (1×3); nothing for a single number."""
+        """(1×2)(2×3) + (3) = (1×3); nothing for single numbers."""
         if all(isinstance(item, str) or not item.shape for item in self.numbers):
             return ""
         return "".join(
-            f"({'×'.join(map(str, item.shape))})" if isinstance(item, Numbers) else f" {item} "
+            f" {item} " if isinstance(item, str) else f"({'×'.join(map(str, item.shape))})"
             for item in self.numbers
-            if isinstance(item, Numbers) or item in "+−⊙="
+            if not isinstance(item, str) or item in "+−⊙="
         )
+
+    def cells(
+        self, sign: Callable[[str], str] = str, value: Callable[[float], str] = number
+    ) -> list[str | list[list[str]]]:
+        """Signs, single numbers, and arrays as rows of cells, in the words of a renderer."""
+        return [sign(n) if isinstance(n, str) else _in_words(n, value) for n in self.numbers]
 
 
 #: A str is a paragraph.
@@ -119,23 +118,22 @@ class Document(NamedTuple):
     pieces: Sequence[Piece]
 
 
-def block(array: ArrayLike) -> Numbers:
-    """What is shown of an array of at most two dimensions.
-
-    >>> block(np.zeros((64, 10))).shown.shape
-    (3, 4)
-    """
-    array = np.asarray(array)
-    if array.size <= WHOLE or array.ndim == 0:
-        return Numbers(array, array.shape)
-    return Numbers(array[:ROWS, :COLUMNS] if array.ndim == 2 else array[:COLUMNS], array.shape)
-
-
 def equation(formula: str, *numbers: str | ArrayLike) -> Equation:
     """The formula, and what it equals: signs and arrays in turn."""
-    return Equation(formula, [n if isinstance(n, str) else block(n) for n in numbers])
+    return Equation(formula, [n if isinstance(n, str) else np.asarray(n) for n in numbers])
 
 
 def plain(thing: object) -> str:
     """The repr on one line, without the backticks that would begin a formula."""
     return " ".join(repr(thing).replace("`", "'").split())
+
+
+def _in_words(array: Array, value: Callable[[float], str]) -> str | list[list[str]]:
+    """What is shown of an array, with dots … and ⋮ where some are left out."""
+    if not array.shape:
+        return value(array.item())
+    array = np.atleast_2d(array)
+    part = leading(array)
+    dots = ["…"] if part.shape[1] < array.shape[1] else []
+    rows = [[*map(value, row), *dots] for row in part]
+    return [*rows, ["⋮"] * len(rows[0])] if len(part) < len(array) else rows

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from tinyreg.render.document import Document, Equation, Heading, Lines, Piece, Table, marked
-from tinyreg.render.tex import in_line, tex_equation
+from tinyreg.render.latex import aligned, in_line
 
 
 def to_markdown(document: Document) -> str:
@@ -37,7 +37,7 @@ def _markdown(piece: Piece, count: int) -> str:
         case Lines(lines):
             return _lines(lines)
         case Equation():
-            return f"```math\n{tex_equation(piece)}\n```"
+            return f"```math\n{aligned(piece)}\n```"
         case Table():
             head, *rows = piece.cells(in_line, _prose)
             sides = ["---" if i < piece.left else "---:" for i in range(len(head))]

@@ -20,11 +20,13 @@ COLOURS = {
 }
 # Methods that do the same in the end cover one another; so they differ in dashes as well.
 DASHES = {"none": "-", "subgradient": "-", "proximal": "--", "decoupled": "-.", "naive": ":"}
+STYLE: Any = {"axes.titlesize": "medium", "figure.titlesize": "medium", "legend.frameon": False}
 WIDTH = 13.0  # inches
 SMALLEST = 1e-8  # |w| below this, and not 0, is drawn at the histogram's left end
 TILES = 36  # hidden units drawn of each network
 
 Curves: TypeAlias = Mapping[str, Array]  # of each method, (n_seeds, n_epochs)
+Weights: TypeAlias = Mapping[str, Sequence[Array]]  # of each method, the W of each layer
 Solvers: TypeAlias = Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]]
 
 
@@ -35,7 +37,7 @@ def plot_comparison(
     zeros: Curves,
     scores: Curves,
     score: str,
-    weights: Mapping[str, Sequence[Array]],
+    weights: Weights,
     seed: int,
     image_shape: tuple[int, int] | None,
     solvers: Solvers,
@@ -43,43 +45,34 @@ def plot_comparison(
 ) -> None:
     """Draw what happened over the epochs, where the weights ended, and what the units look at.
 
-    `score` is "accuracy" or "R²"; `weights` are the W of each layer of each method's network for
-    one seed; `solvers` have objective, stationarity and seconds after each full-batch step, and
-    `rates` the power of 1/k in the bounds of those that have one (none where F is not convex).
-    With `image_shape`, each row of X is an image of (height, width).
+    `score` is "accuracy" or "R²"; `weights` are of one seed; `solvers` have objective, stationarity
+    and seconds after each full-batch step, and `rates` the power of 1/k in the bounds of those that
+    have one (none where F is not convex). With `image_shape`, each row of X is an image.
     """
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     heights = [3.6, 3.4, WIDTH / max(len(weights), 2) + 0.6, *([3.8] if solvers else [])]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     bands: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
-    top, middle, bottom, *below = bands
-    left, centre, right = top.subplots(1, 3)
-    _draw_curves(left, objectives, "Objective F = L + R (training data)")
-    left.set_yscale("log")
-    left.yaxis.set_major_formatter("{x:g}")
-    left.yaxis.set_minor_formatter("{x:g}")
-    left.legend(frameon=False)
-    _draw_curves(centre, zeros, "Weights exactly 0, in %", 100)
-    centre.set_ylim(-4, 104)
-    _draw_curves(right, scores, f"Test {score}")
-    if score == "accuracy":
-        all_scores = np.concatenate([curves.ravel() for curves in scores.values()])
-        low, high = np.quantile(all_scores, 0.05), all_scores.max()
-        right.set_ylim(max(0, low - 0.02), min(1, high) + 0.01)
-    _draw_histogram(middle.subplots(), weights, f"Where the weights ended (seed {seed})")
-
-    grids = bottom.subplots(1, len(weights), squeeze=False, gridspec_kw={"wspace": 0.06})[0]
-    for axes, (method, layers) in zip(grids, weights.items(), strict=True):
-        _draw_first_layer(axes, method, layers[0].astype(np.float64), image_shape)
-    unit = "hidden unit" if max(map(len, weights.values())) > 1 else "output"
-    what = f"each tile is one {unit}" if image_shape else "rows are inputs, columns are units"
-    bottom.suptitle(
-        f"First layer's weights, seed {seed}: {what}; blue negative, red positive, grey exactly 0",
-        fontsize="medium",
-    )
-    for band in below:
-        _draw_convergence(band, solvers, rates)
+    left, centre, right = bands[0].subplots(1, 3)
+    with rc_context(STYLE):
+        _draw_curves(left, objectives, "Objective F = L + R (training data)")
+        left.set_yscale("log")
+        left.yaxis.set_major_formatter("{x:g}")
+        left.yaxis.set_minor_formatter("{x:g}")
+        left.legend()
+        _draw_curves(centre, zeros, "Weights exactly 0, in %", 100)
+        centre.set_ylim(-4, 104)
+        _draw_curves(right, scores, f"Test {score}")
+        if score == "accuracy":
+            all_scores = np.concatenate([curves.ravel() for curves in scores.values()])
+            low, high = np.quantile(all_scores, 0.05), all_scores.max()
+            right.set_ylim(max(0, low - 0.02), min(1, high) + 0.01)
+        _draw_histogram(bands[1].subplots(), weights, f"Where the weights ended (seed {seed})")
+        _draw_first_layers(bands[2], weights, image_shape, seed)
+        for band in bands[3:]:
+            _draw_convergence(band, solvers, rates)
     figure.savefig(path, dpi=110)
 
 
@@ -90,12 +83,11 @@ def _draw_curves(axes: Any, curves: Curves, title: str, scale: float = 1) -> Non
         epochs = np.arange(1, values.shape[1] + 1)
         axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
         axes.plot(epochs, values.mean(0), DASHES[method], color=colour, lw=1.8, label=method)
-    axes.set_title(title, fontsize="medium")
-    axes.set_xlabel("epoch")
+    axes.set(title=title, xlabel="epoch")
     axes.grid(alpha=0.25)
 
 
-def _draw_histogram(axes: Any, weights: Mapping[str, Sequence[Array]], title: str) -> None:
+def _draw_histogram(axes: Any, weights: Weights, title: str) -> None:
     """log₁₀|w| for all weights of each network, exact zeros in a bar of their own."""
     edges = np.linspace(np.log10(SMALLEST), 1, 64)
     at_zero = edges[0] - 1.0
@@ -108,18 +100,15 @@ def _draw_histogram(axes: Any, weights: Mapping[str, Sequence[Array]], title: st
         zeros = np.count_nonzero(w == 0)
         x = at_zero + (place - (len(weights) - 1) / 2) * width
         axes.bar(x, zeros, width, color=colour, alpha=0.85)
-        at = (x, max(zeros, 0.8))
-        axes.annotate(f"{zeros}", at, ha="center", va="bottom", fontsize=8, color=colour)
+        axes.text(x, max(zeros, 0.8), zeros, ha="center", va="bottom", fontsize=8, color=colour)
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.7, top=3 * axes.get_ylim()[1])
     axes.axvline(edges[0] - 0.4, color="black", lw=0.8, ls=":")
     exponents = range(int(edges[0]), 2)
     labels = ["exactly 0", *(f"$10^{{{exponent}}}$" for exponent in exponents)]
     axes.set_xticks([at_zero, *exponents], labels)
-    axes.set_xlabel("|w|")
-    axes.set_ylabel("number of weights")
-    axes.set_title(title, fontsize="medium")
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.12, 1))
+    axes.set(title=title, xlabel="|w|", ylabel="number of weights")
+    axes.legend(loc="upper left", bbox_to_anchor=(0.12, 1))
 
 
 def _draw_convergence(figure: Any, solvers: Solvers, rates: Mapping[str, float]) -> None:
@@ -132,49 +121,44 @@ def _draw_convergence(figure: Any, solvers: Solvers, rates: Mapping[str, float])
         above = np.minimum.accumulate(np.array(objective)) - best
         above[above <= 0] = np.nan
         steps, style = np.arange(len(above)), {"color": f"C{i}", "lw": 1.5, "label": solver}
-        panels[0].plot(steps, above, **style)
-        panels[1].plot(seconds, above, **style)
-        panels[2].plot(steps, stationarity, **style)
-        panels[3].plot(seconds, stationarity, **style)
+        for place, values in enumerate((above, stationarity)):
+            panels[2 * place].plot(steps, values, **style)
+            panels[2 * place + 1].plot(seconds, values, **style)
         if solver in rates:
             # The slope of the theory's bound, hung on the curve's first step.
             bound = above[1] * steps[1:] ** -rates[solver]
             panels[0].plot(steps[1:], bound, color=f"C{i}", lw=1, ls=":", alpha=0.8)
-    for axes, along, title in zip(
-        panels,
-        ("steps", "seconds") * 2,
-        ["F − F_best"] * 2 + ["stationarity residual"] * 2,
-        strict=True,
-    ):
-        axes.set_xscale("log" if along == "steps" else "linear")
-        axes.set_yscale("log")
-        axes.set_xlabel(along)
-        axes.set_title(title, fontsize="medium")
+    for i, axes in enumerate(panels):
+        along, scale = ("seconds", "linear") if i % 2 else ("steps", "log")
+        title = "F − F_best" if i < 2 else "stationarity residual"
+        axes.set(xscale=scale, yscale="log", xlabel=along, title=title)
         axes.grid(alpha=0.25)
-    panels[0].legend(frameon=False, fontsize="x-small")
+    panels[0].legend(fontsize="x-small")
     note = "dotted: O(1/√k), O(1/k), O(1/k²)" if rates else "not convex: no rate is known"
-    figure.suptitle(f"Full batch, from the first seed's weights ({note})", fontsize="medium")
+    figure.suptitle(f"Full batch, from the first seed's weights ({note})")
 
 
-def _draw_first_layer(
-    axes: Any, method: str, W: Array, image_shape: tuple[int, int] | None
+def _draw_first_layers(
+    figure: Any, weights: Weights, image_shape: tuple[int, int] | None, seed: int
 ) -> None:
-    picture = W if image_shape is None else _mosaic(W, image_shape)
-    limit = np.quantile(np.abs(W), 0.99) or 1.0
+    panels = figure.subplots(1, len(weights), squeeze=False, gridspec_kw={"wspace": 0.06})[0]
     style = {"interpolation": "nearest", "aspect": "equal" if image_shape else "auto"}
-    colours = np.where(picture == 0, np.nan, picture)
-    axes.imshow(colours, cmap="RdBu_r", vmin=-limit, vmax=limit, **style)
-    # Exact zeros get a grey of their own, which no value of the colour map has.
-    axes.imshow(np.where(picture == 0, 0.62, np.nan), cmap="gray", vmin=0, vmax=1, **style)
-    axes.set_facecolor("white")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_frame_on(False)
-    unused = np.count_nonzero(~W.any(axis=1))
-    axes.set_title(
-        f"{method}: {100 * np.mean(W == 0):.0f} % zeros, {unused} of {len(W)} inputs unused",
-        fontsize="medium",
-        color=COLOURS[method],
+    for axes, (method, layers) in zip(panels, weights.items(), strict=True):
+        W = layers[0].astype(np.float64)
+        picture = W if image_shape is None else _mosaic(W, image_shape)
+        limit = np.quantile(np.abs(W), 0.99) or 1.0
+        colours = np.where(picture == 0, np.nan, picture)
+        axes.imshow(colours, cmap="RdBu_r", vmin=-limit, vmax=limit, **style)
+        # Exact zeros get a grey of their own, which no value of the colour map has.
+        axes.imshow(np.where(picture == 0, 0.62, np.nan), cmap="gray", vmin=0, vmax=1, **style)
+        axes.set(facecolor="white", xticks=[], yticks=[], frame_on=False)
+        zeros, unused = 100 * np.mean(W == 0), np.count_nonzero(~W.any(axis=1))
+        title = f"{method}: {zeros:.0f} % zeros, {unused} of {len(W)} inputs unused"
+        axes.set_title(title, color=COLOURS[method])
+    unit = "hidden unit" if max(map(len, weights.values())) > 1 else "output"
+    what = f"each tile is one {unit}" if image_shape else "rows are inputs, columns are units"
+    figure.suptitle(
+        f"First layer's weights, seed {seed}: {what}; blue negative, red positive, grey exactly 0"
     )
 
 
@@ -204,9 +188,9 @@ def plot_path(
 ) -> None:
     """Draw what a zero costs: score against sparsity, and sparsity against λ.
 
-    `score` is "test" or "validation"; `walks` have λ, score, share of zeros and of near zeros of
-    each method, and `chosen` has one of the λ for each.
+    `score` is "test" or "validation"; `walks` have λ, score, share of zeros and of near zeros.
     """
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
@@ -223,14 +207,12 @@ def plot_path(
         star: dict[str, Any] = {"ms": 15, "color": COLOURS[method], "mec": "white"}
         left.plot(100 * exact[at], scores[at], "*", **star)
         right.plot(lams[at], 100 * exact[at], "*", **star)
-    left.set_xlabel("weights that are zero (filled) or nearly zero (hollow), in %")
-    left.set_ylabel(f"{score} score")
-    left.set_title("What a zero costs (★ one-standard-error choice)", fontsize="medium")
-    right.set_xscale("log")
-    right.set_xlabel("λ")
-    right.set_ylabel("%")
-    right.set_title("Zeros along the path", fontsize="medium")
-    for axes in (left, right):
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize="small")
+    with rc_context(STYLE):
+        along = "weights that are zero (filled) or nearly zero (hollow), in %"
+        title = "What a zero costs (★ one-standard-error choice)"
+        left.set(title=title, xlabel=along, ylabel=f"{score} score")
+        right.set(title="Zeros along the path", xlabel="λ", ylabel="%", xscale="log")
+        for axes in (left, right):
+            axes.grid(alpha=0.25)
+            axes.legend(fontsize="small")
     figure.savefig(path, dpi=110)

@@ -5,17 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from tinyreg.render.document import (
-    Document,
-    Equation,
-    Heading,
-    Lines,
-    Numbers,
-    Piece,
-    Table,
-    marked,
-    number,
-)
+from tinyreg.render.document import Document, Equation, Heading, Lines, Piece, Table, marked
 
 WIDTH = 98
 
@@ -30,15 +20,13 @@ def to_text(document: Document) -> str:
     prox  0.5
     one seed
     """
-    headings = [piece for piece in document.pieces if isinstance(piece, Heading)]
-    title = _underlined(document.title, "=") if headings else document.title
-    parts, count = [title] if title else [], 0
+    title, count = document.title, 0
+    if any(isinstance(piece, Heading) for piece in document.pieces):
+        title = _underlined(title, "=")
+    parts = [title] if title else []
     for piece in document.pieces:
-        if isinstance(piece, Heading):
-            count += 1
-            parts.append("\n" + _underlined(f"{count}  {piece.text}".replace("`", ""), "-"))
-        else:
-            parts.append(_text(piece, indent="  " if count else ""))
+        count += isinstance(piece, Heading)
+        parts.append(_text(piece, count))
     return "\n\n".join(parts)
 
 
@@ -65,23 +53,23 @@ def text_table(rows: Sequence[Sequence[str]], left: int = 1, rule: bool = False)
     return lines
 
 
-def _text(piece: Piece, indent: str) -> str:
-    """A piece; tables of a section are indented."""
+def _text(piece: Piece, section: int) -> str:
+    """A piece of section 1, 2, … (0: of no section); tables of a section are indented."""
     match piece:
         case str():
             # A no-break space keeps a formula on one line.
             text = marked(piece, lambda formula: formula.replace(" ", "\u00a0"))
             return textwrap.fill(text, WIDTH).replace("\u00a0", " ")
-        case Table():
-            lines = text_table(piece.cells(), piece.left, piece.rule)
-            above = [piece.caption] if piece.caption else []
-            return "\n".join(f"{indent}{line}" for line in [*above, *lines, *piece.notes])
-        case Equation():
-            return _equation(piece)
         case Heading(text):
-            return text
+            return "\n" + _underlined(f"{section}  {marked(text, str)}", "-")
         case Lines(lines):
             return "\n".join(lines)
+        case Table():
+            above = [piece.caption] if piece.caption else []
+            lines = [*above, *text_table(piece.cells(), piece.left, piece.rule), *piece.notes]
+            return "\n".join(f"  {line}" if section else line for line in lines)
+        case Equation():
+            return _equation(piece)
 
 
 def _underlined(title: str, stroke: str) -> str:
@@ -90,35 +78,31 @@ def _underlined(title: str, stroke: str) -> str:
 
 def _equation(equation: Equation) -> str:
     """On one line where that is enough, else with the matrices below."""
-    lines, shapes = _in_a_row(equation.numbers), equation.shapes()
+    lines, told = _in_a_row(equation), equation.shapes()
     one_line = f"{equation.formula} {lines[0]}"
-    if len(lines) == 1 and len(one_line) + len(shapes) < WIDTH - 8:
-        return f"{one_line}        {shapes}".rstrip()
+    if len(lines) == 1 and len(one_line) + len(told) < WIDTH - 8:
+        return f"{one_line}        {told}".rstrip()
     below = "\n".join(f"  {line}".rstrip() for line in lines)
-    return f"{equation.formula}        {shapes}".rstrip() + f"\n\n{below}"
+    return f"{equation.formula}        {told}".rstrip() + f"\n\n{below}"
 
 
-def _in_a_row(numbers: Sequence[str | Numbers]) -> list[str]:
+def _in_a_row(equation: Equation) -> list[str]:
     """Matrices side by side with the signs between; a new line where they grow too wide."""
     lines: list[str] = []
-    row: list[str] = []
-    for item in ["=", *numbers]:
-        if isinstance(item, str):
-            box = [item]
-        elif not item.shape:
-            box = [number(item.shown.item())]
-        else:
-            box = [f"[ {line} ]" for line in text_table(item.grid(number, "…", "⋮"), left=0)]
-        if row and max(map(len, row)) + len(box[0]) + 3 > WIDTH:  # and a sign may follow
+    row = ["="]
+    for item in equation.cells():
+        box = [item] if isinstance(item, str) else [f"[ {x} ]" for x in text_table(item, left=0)]
+        if len(row[0]) + len(box[0]) + 3 > WIDTH:  # and a sign may follow
             lines += [*row, ""]
-            row = []
-        height = max(len(row), len(box))
-        left, right = _centred(row, height), _centred(box, height)
-        row = [f"{a} {b}" if row else b for a, b in zip(left, right, strict=True)]
+            row = box
+        else:
+            height = max(len(row), len(box))
+            sides = zip(_centred(row, height), _centred(box, height), strict=True)
+            row = [" ".join(side) for side in sides]
     return [*lines, *row]
 
 
 def _centred(lines: list[str], height: int) -> list[str]:
-    blank = " " * max(map(len, lines), default=0)
+    blank = " " * len(lines[0])
     above = (height - len(lines)) // 2
     return [blank] * above + lines + [blank] * (height - len(lines) - above)

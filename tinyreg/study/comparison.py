@@ -1,12 +1,12 @@
 """The main job: train with no penalty, with subgradient and with proximal L1, and compare.
 
-Every method starts from the same weights and sees the same batches in the same order, so what
-differs in the end is the method's doing alone.
+Every method starts from the same weights and sees the same batches in the same order.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,12 @@ from tinyreg.core.network import MLP
 from tinyreg.core.optimizers import Optimizer
 from tinyreg.core.penalties import L1, Penalty
 from tinyreg.core.training import METHODS
-from tinyreg.render.document import Document, Lines, Piece, Table
+from tinyreg.render.document import Document, Lines, Table
 from tinyreg.render.plots import plot_comparison
 from tinyreg.render.text import to_text
 from tinyreg.sparsity.measures import NEAR_ZERO
-from tinyreg.study.convergence import Convergence, converge
-from tinyreg.study.runs import Run, train_and_measure
-from tinyreg.study.setup import Setup, title, write_json
+from tinyreg.study.convergence import RATES, Convergence, converge
+from tinyreg.study.runs import Run, Setup, title, train_and_measure, write_json
 from tinyreg.validate import Array, check_choice, check_function, check_integer
 
 COMPARED = ("none", *METHODS)
@@ -86,10 +85,8 @@ class Comparison:
         samples = f"{s['n_train']} training and {s['n_test']} test"
         training = f"{s['epochs']} epochs of batches of {s['batch_size']}, {s['dtype']}, seeds"
         above = title(s, samples, training) + " (mean ± standard deviation)"
-        pieces: list[Piece] = [self._table(), Lines([self.verdict()])]
-        if self.convergence is not None:
-            pieces += self.convergence.document().pieces
-        return Document(above, pieces)
+        more = self.convergence.document().pieces if self.convergence else []
+        return Document(above, [self._table(), Lines([self.verdict()]), *more])
 
     @property
     def _score(self) -> str:
@@ -130,17 +127,16 @@ class Comparison:
             sentence += f"; {self._cost(penalised)}"
         return sentence[0].upper() + sentence[1:] + "."
 
-    def _mean(self, method: str, name: str) -> float:
-        return float(self.of(method, name).mean())
+    def _means(self, methods: list[str], name: str) -> dict[str, float]:
+        return {method: float(self.of(method, name).mean()) for method in methods}
 
     def _zeros_made(self, methods: list[str]) -> str:
+        zeros, near = self._means(methods, "exact_zeros"), self._means(methods, "near_zeros")
         parts: list[str] = []
-        for method in sorted(methods, key=lambda m: -self._mean(m, "exact_zeros")):
-            zeros = self._mean(method, "exact_zeros")
-            more = self._mean(method, "near_zeros") - zeros
-            text = f"{method} made {_share(zeros)}"
-            if not parts:
-                text += " of the weights exactly 0"
+        for method in sorted(methods, key=lambda m: -zeros[m]):
+            text = f"{method} made {_share(zeros[method])}"
+            text += "" if parts else " of the weights exactly 0"
+            more = near[method] - zeros[method]
             if more > 0.01:
                 text += f" (with {_share(more)} more below {NEAR_ZERO:g} in size)"
             parts.append(text)
@@ -148,17 +144,12 @@ class Comparison:
         return f"{', '.join(first)} and {last}" if first else last
 
     def _cost(self, methods: list[str]) -> str:
-        def objective(method: str) -> float:
-            return self._mean(method, "objective")
-
-        best, worst = min(methods, key=objective), max(methods, key=objective)
-        low, high = objective(best), objective(worst)
-        if high - low <= 1e-3 * abs(low):
-            text = f"the objective is {low:.4g} for all of them"
-        else:
-            text = f"the objective ends between {low:.4g} ({best}) and {high:.4g} ({worst})"
-        scores = [self._mean(m, "test_score") for m in methods]
-        gap = max(scores) - min(scores)
+        F = self._means(methods, "objective")
+        best, worst = min(methods, key=F.__getitem__), max(methods, key=F.__getitem__)
+        text = f"the objective ends between {F[best]:.4g} ({best}) and {F[worst]:.4g} ({worst})"
+        if F[worst] - F[best] <= 1e-3 * abs(F[best]):
+            text = f"the objective is {F[best]:.4g} for all of them"
+        gap = np.ptp(list(self._means(methods, "test_score").values()))
         if self._score == "accuracy":
             return f"{text}, and their test accuracies lie within {100 * gap:.1f} points"
         return f"{text}, and the test R² lie within {gap:.3f}"
@@ -176,12 +167,13 @@ class Comparison:
 
     def plot(self, path: str | PathLike[str], image_shape: tuple[int, int] | None = None) -> None:
         """Draw the comparison to a file; needs matplotlib (the extra `plot`)."""
-        histories = {method: self.of(method, "history") for method in self.settings["methods"]}
 
         def curves(name: str) -> dict[str, Array]:
-            return {m: np.array([getattr(h, name) for h in of_m]) for m, of_m in histories.items()}
+            of_all = {method: self.of(method, "history") for method in self.settings["methods"]}
+            return {m: np.array([getattr(h, name) for h in of_m]) for m, of_m in of_all.items()}
 
         solvers = self.convergence.curves if self.convergence else []
+        convex = self.convergence is not None and self.convergence.convex
         plot_comparison(
             path,
             objectives=curves("total"),
@@ -192,7 +184,7 @@ class Comparison:
             seed=self.settings["seeds"][0],
             image_shape=image_shape,
             solvers={c.solver: (c.objective, c.stationarity, c.seconds) for c in solvers},
-            rates=self.convergence.rates if self.convergence else {},
+            rates=RATES if convex else {},
         )
 
 
@@ -223,12 +215,10 @@ def compare(
     penalty : Penalty; L1(1e-3) if left out
     hidden : sequence of int, the units of each hidden layer; () for none
     epochs : int
-    seeds : sequence of int
-        One run of each method for each; the seed sets the initial weights and the batches.
+    seeds : sequence of int, of the initial weights and the batches; each method runs once for each
     methods : sequence of "none", "subgradient", "proximal", "decoupled", "naive"; see `fit`
-    optimizer, activation : see `fit` and `MLP`
+    optimizer, activation, batch_size, dtype : see `fit` and `MLP`
     task : "classification" or "regression"; left out, regression for floating-point y
-    batch_size, dtype : see `fit` and `MLP`
     convergence : int
         > 0: also run the full-batch solvers for so many steps, on the training data from the
         first seed's weights (see `tinyreg.study.convergence`).
@@ -240,10 +230,8 @@ def compare(
 
     Raises
     ------
-    DivergenceError
-        If a run diverges, with the method and the seed in its message.
-    ValueError, TypeError
-        If an argument is not as it should be, before anything is trained.
+    DivergenceError : if a run diverges; its message names the method and the seed
+    ValueError, TypeError : if an argument is not as it should be, before anything is trained
 
     Examples
     --------
@@ -260,6 +248,7 @@ def compare(
     """
     check_integer("convergence", convergence, least=0)
     check_function("progress", progress)
+    progress = progress or (lambda text: None)
     setup = Setup(
         {"train": (X, y), "test": (X_test, y_test)}, COMPARED,
         loss=None if task is None else TASKS[check_choice("task", task, TASKS)],
@@ -269,29 +258,25 @@ def compare(
     )  # fmt: skip
     runs: list[Run] = []
     networks: dict[str, MLP] = {}
-    for seed in setup.seeds:
-        for method in setup.methods:
-            run, net = train_and_measure(setup, method, seed, progress)
-            runs.append(run)
-            networks.setdefault(method, net)
+    for seed, method in itertools.product(setup.seeds, setup.methods):
+        run, net = train_and_measure(setup, method, seed, progress)
+        runs.append(run)
+        networks.setdefault(method, net)
     full_batch = None
     if convergence:
         objective = setup.objective(setup.seeds[0], setup.penalty)
         full_batch = converge(objective, *setup.parts["train"], convergence, progress)
 
     task = "classification" if isinstance(setup.loss, SoftmaxCrossEntropy) else "regression"
-    settings = {"n_train": 0, "n_test": 0, "task": task, **setup.settings()}
-    settings |= {"python": platform.python_version(), "numpy": np.__version__}
-    return Comparison(settings, runs, networks, full_batch)
+    versions = {"python": platform.python_version(), "numpy": np.__version__}
+    return Comparison(setup.settings(task=task, **versions), runs, networks, full_batch)
 
 
 def _mean_and_spread(values: Array, form: str, scale: float, unit: str) -> str:
     """Mean ± standard deviation over the seeds; one seed has no spread."""
-    text = f"{scale * values.mean():{form}}"
-    if len(values) > 1:
-        rough = form.replace("1e", "0e")  # of a spread the power of ten says enough
-        text += f" ± {(scale * values).std(ddof=1):{rough}}"
-    return text + unit
+    rough = form.replace("1e", "0e")  # of a spread the power of ten says enough
+    spread = f" ± {(scale * values).std(ddof=1):{rough}}" if len(values) > 1 else ""
+    return f"{scale * values.mean():{form}}{spread}{unit}"
 
 
 def _share(value: float) -> str:

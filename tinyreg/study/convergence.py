@@ -34,7 +34,7 @@ from tinyreg.validate import check_integer
 
 POWER_STEPS = 20
 TOLERANCE = 1e-9  # beyond what the picture can show
-RATES = {"subgradient, 1/√k": 0.5, "ista": 1.0, "fista": 2.0}
+RATES = {"subgradient, 1/√k": 0.5, "ista": 1.0, "fista": 2.0}  # the power of 1/k if F is convex
 
 
 @dataclass(frozen=True)
@@ -60,22 +60,13 @@ class Convergence:
     """What `converge` returns: whether the rates of the theory apply, and a curve for each solver.
 
     `step` is 1/L, the subgradient method's constant step, with L the largest curvature at the
-    start; the decaying one is 10/(L√k).
+    start; the decaying one is 10/(L√k). `best` is F_best, the lowest objective of all curves.
     """
 
     convex: bool
     step: float
     curves: list[Curve]
-
-    @property
-    def rates(self) -> dict[str, float]:
-        """The power of 1/k in each solver's bound, where the theory has one."""
-        return RATES if self.convex else {}
-
-    @property
-    def best(self) -> float:
-        """F_best, the lowest objective that any solver has reached."""
-        return min(min(curve.objective) for curve in self.curves)
+    best: float
 
     def __str__(self) -> str:
         return to_text(self.document())
@@ -94,18 +85,16 @@ class Convergence:
             ]
             for curve in self.curves
         ]
-        gaps = [curve.gap for curve in self.curves if curve.gap is not None]
-        if gaps:
+        kind = "of a network: no end is known to be optimal"
+        if gaps := [curve.gap for curve in self.curves if curve.gap is not None]:
             # Each gap is measured from its own end, and F_best is no higher than that.
             kind = f"at most {min(gaps):.1e} above the optimum, by the smallest duality gap"
-        else:
-            kind = "of a network: no end is known to be optimal"
         note = f"F_best = {self.best:.6f}, {kind}"
         return Document("", [Table(headers, rows, rule=True, notes=[note])])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings."""
-        return {**dataclasses.asdict(self), "best": self.best}
+        return dataclasses.asdict(self)
 
 
 def converge(
@@ -113,7 +102,7 @@ def converge(
     X: ArrayLike,
     y: ArrayLike,
     iterations: int = 200,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> Convergence:
     """Run every full-batch solver from the network's parameters; the network is left alone.
 
@@ -127,10 +116,6 @@ def converge(
     Returns
     -------
     Convergence, without "lbfgs" where it cannot take the penalty
-
-    Raises
-    ------
-    ValueError, TypeError, DivergenceError : as `minimize`
 
     Examples
     --------
@@ -148,35 +133,30 @@ def converge(
     """
     check_integer("iterations", iterations, least=1)
     step = 1 / largest_curvature(objective, X, y)
-    plans: list[tuple[str, str, float | Schedule | None]] = [
-        ("subgradient, constant", "subgradient", step),
-        ("subgradient, 1/√k", "subgradient", inverse_sqrt(10 * step)),
-        ("ista", "ista", None),
-        ("fista", "fista", None),
-    ]
+    steps: dict[str, float | Schedule | None] = {
+        "subgradient, constant": step,
+        "subgradient, 1/√k": inverse_sqrt(10 * step),
+        "ista": None,
+        "fista": None,
+    }
     if not unsplittable(objective):
-        plans.append(("lbfgs", "lbfgs", None))
+        steps["lbfgs"] = None
     curves = []
-    for name, solver, own_step in plans:
-        if progress is not None:
-            progress(f"full batch: {name}")
+    for name, t in steps.items():
+        progress(f"full batch: {name}")
         own = Objective(
             objective.net.copy(), objective.loss, objective.penalty, objective.bias_penalty
         )
-        result = minimize(own, X, y, solver, tol=TOLERANCE, max_iter=iterations, step=own_step)
-        curves.append(
-            Curve(
-                solver=name,
-                objective=result.history["objective"],
-                stationarity=result.history["stationarity"],
-                seconds=result.history["seconds"],
-                residual=result.stationarity,
-                exact_zeros=zero_share(own.net),
-                gap=result.gap,
-                message=result.message,
-            )
-        )
-    return Convergence(is_convex(objective), step, curves)
+        solver = name.partition(",")[0]
+        result = minimize(own, X, y, solver, tol=TOLERANCE, max_iter=iterations, step=t)
+        past = result.history
+        curve = Curve(
+            name, past["objective"], past["stationarity"], past["seconds"],
+            result.stationarity, zero_share(own.net), result.gap, result.message,
+        )  # fmt: skip
+        curves.append(curve)
+    best = min(min(curve.objective) for curve in curves)
+    return Convergence(is_convex(objective), step, curves, best)
 
 
 def largest_curvature(objective: Objective, X: ArrayLike, y: ArrayLike) -> float:

@@ -1,14 +1,15 @@
 """A path over λ, dense to sparse: what does a zero cost?
 
-For each method and seed one network walks up a list of λ, each time starting from where the last
-one left it. Upwards, because all-zero weights and biases are stationary for every λ (in a ReLU or
-tanh net no gradient gets through them): a walk down from the sparse end would never leave it. A
-walk ends early where its network is dead.
+For each method and seed one network walks up a list of λ. Upwards, because all-zero weights and
+biases are stationary for every λ (in a ReLU or tanh net no gradient gets through them): a walk down
+from the sparse end would never leave it. A walk ends early where its network is dead.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from tinyreg.render.document import Document, Lines, Table
 from tinyreg.render.plots import plot_path
 from tinyreg.render.text import to_text
 from tinyreg.solvers.duality import lambda_max
-from tinyreg.study.setup import Setup, title, write_json
+from tinyreg.study.runs import Setup, title, write_json
 from tinyreg.study.walk import Failure, Point, Walk, walk_all, with_lam
 from tinyreg.validate import Array, check_function, check_integer, describe
 
@@ -75,36 +76,28 @@ class LambdaPath:
     >>> lam, score = walked.at_zeros("proximal", share=0.8)
     >>> lam, round(score, 3), len(walked.to_dict()["points"])
     (0.2, 0.823, 6)
-    >>> [piece.headers[0] for piece in walked.document().pieces if isinstance(piece, Table)]
-    ['λ']
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     walked.to_json(f"{folder}/path.json")
     """
 
     settings: dict[str, Any]
     points: list[Point]
     failures: list[Failure]
 
-    def _walks(self, method: str) -> list[dict[float, Point]]:
-        """{λ: stop} of each walk of a method that did not break off."""
-        broken = {failure.seed for failure in self.failures if failure.method == method}
-        return [
-            {p.lam: p for p in self.points if (p.method, p.seed) == (method, seed)}
-            for seed in self.settings["seeds"]
-            if seed not in broken
-        ]
+    def _stops(self, method: str) -> list[Point]:
+        """The points of the walks of a method that did not break off."""
+        broken = [failure.seed for failure in self.failures if failure.method == method]
+        return [p for p in self.points if p.method == method and p.seed not in broken]
 
     def lams(self, method: str) -> list[float]:
         """The λ that every walk of a method has reached, in ascending order.
 
         Walks that broke off do not count; one that ended dead does, and ends the list.
         """
-        return sorted(set.intersection(*map(set, self._walks(method) or [{}])))
+        counts = Counter(stop.lam for stop in self._stops(method))  # all reach the first λ
+        return sorted(lam for lam, n in counts.items() if n == max(counts.values()))
 
     def of(self, method: str, lam: float, name: str) -> Array:
         """One measure at one stop, an entry for each seed."""
-        stops = [walk[lam] for walk in self._walks(method) if lam in walk]
+        stops = [stop for stop in self._stops(method) if stop.lam == lam]
         return np.array([getattr(stop, name) for stop in stops], dtype=float)
 
     def mean(self, method: str, name: str) -> Array:
@@ -133,9 +126,9 @@ class LambdaPath:
 
     def at_zeros(self, method: str, share: float) -> tuple[float, float] | None:
         """(λ, mean test score) at the smallest λ with at least this share of exact zeros."""
-        zeros = self.mean(method, "exact_zeros")
-        for i in np.flatnonzero(zeros >= share):
-            return self.lams(method)[i], float(self.mean(method, f"{self._score}_score")[i])
+        scores = self.mean(method, f"{self._score}_score")
+        for i in np.flatnonzero(self.mean(method, "exact_zeros") >= share):
+            return self.lams(method)[i], float(scores[i])
         return None
 
     def __str__(self) -> str:
@@ -176,11 +169,11 @@ class LambdaPath:
             f"mean {self._score} score at the smallest λ whose share of exact zeros is at least"
         ]
         for method in self.settings["methods"]:
-            cells = []
-            for share in SHARES_SHOWN:
-                found = self.at_zeros(method, share)
-                score = "never" if found is None else f"{found[1]:.3f}"
-                cells.append(f"{100 * share:.0f} %: {score}")
+            found = {share: self.at_zeros(method, share) for share in SHARES_SHOWN}
+            cells = [
+                f"{100 * share:.0f} %: " + (f"{at[1]:.3f}" if at else "never")
+                for share, at in found.items()
+            ]
             lines.append(f"  {method:<12} " + "   ".join(cells))
         return Lines(lines)
 
@@ -203,15 +196,12 @@ class LambdaPath:
     def plot(self, path: str | PathLike[str]) -> None:
         """Draw score against sparsity to a file; needs matplotlib (the extra `plot`)."""
         measures = (f"{self._score}_score", "exact_zeros", "near_zeros")
-        plot_path(
-            path,
-            score=self._score,
-            walks={
-                method: [np.array(self.lams(method)), *(self.mean(method, m) for m in measures)]
-                for method in self._walked()
-            },
-            chosen={method: self.best(method)[1] for method in self._walked()},
-        )
+        walks = {
+            method: [np.array(self.lams(method)), *(self.mean(method, m) for m in measures)]
+            for method in self._walked()
+        }
+        chosen = {method: self.best(method)[1] for method in walks}
+        plot_path(path, score=self._score, walks=walks, chosen=chosen)
 
 
 def path(
@@ -252,9 +242,9 @@ def path(
         changed), or an ElasticNet (whose parts keep their ratio).
     methods : sequence of "subgradient", "proximal", "decoupled", "naive"
     hidden : sequence of int, the units of each hidden layer; () for none
-    activation, optimizer : see `MLP` and `fit`
+    activation, optimizer, batch_size, dtype : see `MLP` and `fit`
     first_epochs, epochs : int; at the first λ, and at each later one
-    batch_size, seeds, dtype : see `fit` and `MLP`; each method walks once for each seed
+    seeds : sequence of int; each method walks once for each
     executor : concurrent.futures.Executor, optional
         Any PEP 3148 executor; a walk (method, seed) is one task. Left out, they run here.
     progress : function of a line of text, optional
@@ -267,8 +257,7 @@ def path(
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument is not as it should be, before anything is trained.
+    ValueError, TypeError : if an argument is not as it should be, before anything is trained
 
     Examples
     --------
@@ -285,36 +274,34 @@ def path(
     if X_test is not None and y_test is not None:
         given["test"] = (X_test, y_test)
     check_function("progress", progress)
+    progress = progress or (lambda text: None)
     setup = Setup(
         given, METHODS, loss=loss, penalty=L1(1.0) if penalty is None else penalty,
         methods=methods, hidden=hidden, activation=activation, dtype=dtype,
         optimizer=optimizer, epochs=epochs, batch_size=batch_size, seeds=seeds,
     )  # fmt: skip
-    lams = _check_lams(np.geomspace(1e-5, 1e-1, 17).tolist() if lams is None else lams)
+    lams = _check_lams(np.geomspace(1e-5, 1e-1, 17) if lams is None else lams)
     first_epochs = check_integer("first_epochs", first_epochs, least=1)
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise TypeError(f"executor must be a PEP 3148 executor, got {describe(executor)}")
-    objective = setup.objective(0, with_lam(setup.penalty, lams[0]))
     for part in setup.parts:
-        setup.on(part, objective)
+        setup.on(part, setup.objective(0, with_lam(setup.penalty, lams[0])))
 
     if len(setup.sizes) == 2 and l1_l2(with_lam(setup.penalty, 1.0)) == (1.0, 0.0):
         largest = lambda_max(*setup.parts["train"], setup.loss)
         lams = lams[: 1 + sum(lam < largest for lam in lams)]
-    tasks = [
-        Walk(setup, method, seed, tuple(lams), first_epochs)
-        for method in setup.methods
-        for seed in setup.seeds
-    ]
+    pairs = itertools.product(setup.methods, setup.seeds)
+    tasks = [Walk(setup, method, seed, tuple(lams), first_epochs) for method, seed in pairs]
     walked = walk_all(tasks, executor, progress)
-    settings = {"n_train": 0, "n_validation": 0, "n_test": 0, **setup.settings()}
-    own = {"penalty": type(setup.penalty).__name__, "lams": lams, "first_epochs": first_epochs}
-    points = [point for stops, _ in walked for point in stops]
-    failures = [failure for _, failure in walked if failure is not None]
-    return LambdaPath(settings | own, points, failures)
+    kind = type(setup.penalty).__name__
+    return LambdaPath(
+        setup.settings(penalty=kind, lams=lams, first_epochs=first_epochs),
+        points=[point for stops, _ in walked for point in stops],
+        failures=[failure for _, failure in walked if failure is not None],
+    )
 
 
-def _check_lams(lams: Sequence[float]) -> list[float]:
+def _check_lams(lams: ArrayLike) -> list[float]:
     array = np.asarray(lams)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "fiu":
         raise ValueError(f"lams must be one or more numbers, got {describe(lams)}")

@@ -18,21 +18,19 @@ from typing import Any, TypeAlias
 from tinyreg.core.network import MLP
 from tinyreg.core.objective import Objective
 from tinyreg.core.penalties import ElasticNet, Penalty, l1_l2
-from tinyreg.core.training import History, fit
+from tinyreg.core.training import History
 from tinyreg.errors import DivergenceError
 from tinyreg.sparsity.measures import active_inputs, active_units
-from tinyreg.study.setup import Setup, measured
+from tinyreg.study.runs import Setup, measured
 from tinyreg.validate import Array, describe
 
 
 @dataclass(frozen=True)
 class Point:
-    """One stop of a walk: a method, a seed, a λ, and the network measured there.
+    """One stop of a walk: a method, a seed, a λ, and the network measured there, as in a `Run`.
 
-    The scores are accuracy or R²; `test_score` is None without test data. `active_inputs` and
-    `active_units` count the inputs with a nonzero weight and the hidden units with a nonzero
-    weight on both sides. `exact_zeros` and `near_zeros` are shares of the weights (w == 0 and
-    |w| < 1e-3), `stationarity` is the largest distance of −∇L to ∂R on the training data.
+    `active_inputs` and `active_units` count the inputs with a nonzero weight and the hidden units
+    with one on both sides; `test_score` is None without test data.
     """
 
     method: str
@@ -102,17 +100,10 @@ def visit(task: Walk, i: int, params: Array | None) -> tuple[Point, Array, bool]
     net = objective.net
     if params is not None:
         net.params = params
-    history = fit(
-        net,
-        *setup.parts["train"],
-        loss=setup.loss,
-        penalty=objective.penalty,
-        method=task.method,
-        optimizer=setup.optimizer,
+    history = setup.fit(
+        net, penalty=objective.penalty, method=task.method, seed=task.seed + i,
         epochs=setup.epochs if i else task.first_epochs,
-        batch_size=setup.batch_size,
-        seed=task.seed + i,
-    )
+    )  # fmt: skip
     seconds = time.perf_counter() - began
     return measure(task, lam, objective, history, seconds), net.params, is_dead(net)
 
@@ -121,21 +112,15 @@ def measure(
     task: Walk, lam: float, objective: Objective, history: History, seconds: float
 ) -> Point:
     """The stop of a walk at λ, given the network that was trained there."""
-    net = objective.net
     problems = {part: objective.on(*samples) for part, samples in task.setup.parts.items()}
-    scores = {part: problem.value_and_score()[1] for part, problem in problems.items()}
     return Point(
-        method=task.method,
-        seed=task.seed,
-        lam=lam,
-        **measured(problems["train"], history),
-        active_inputs=int(active_inputs(net).sum()),
-        active_units=int(active_units(net).sum()),
-        train_score=scores["train"],
-        validation_score=scores["validation"],
-        test_score=scores.get("test"),
+        task.method, task.seed, lam, **measured(problems["train"], history),
+        active_inputs=int(active_inputs(objective.net).sum()),
+        active_units=int(active_units(objective.net).sum()),
+        validation_score=problems["validation"].value_and_score()[1],
+        test_score=problems["test"].value_and_score()[1] if "test" in problems else None,
         seconds=seconds,
-    )
+    )  # fmt: skip
 
 
 def is_dead(net: MLP) -> bool:
@@ -155,20 +140,14 @@ def walk(
         try:
             point, params, dead = visit(task, i, params)
         except Exception as e:  # whatever went wrong, what came before it is worth keeping
-            return points, Failure(task.method, task.seed, lam, reason(e))
+            died = "the worker died: " if isinstance(e, BrokenExecutor) else ""
+            why = str(e) if isinstance(e, DivergenceError) else f"{died}{type(e).__name__}: {e}"
+            return points, Failure(task.method, task.seed, lam, why)
         points.append(point)
         visited(point)
         if dead:
             break
     return points, None
-
-
-def reason(error: Exception) -> str:
-    """Why a walk ended before its time."""
-    if isinstance(error, DivergenceError):
-        return str(error)
-    died = "the worker died: " if isinstance(error, BrokenExecutor) else ""
-    return f"{died}{type(error).__name__}: {error}"
 
 
 def walk_alone(task: Walk) -> Walked:
@@ -178,10 +157,9 @@ def walk_alone(task: Walk) -> Walked:
 
 
 def walk_all(
-    tasks: list[Walk], executor: Executor | None, progress: Callable[[str], None] | None
+    tasks: list[Walk], executor: Executor | None, progress: Callable[[str], None]
 ) -> list[Walked]:
     """The results of all tasks in their order, wherever they ran."""
-    progress = progress or (lambda text: None)
     if executor is None:
         return [
             walk(task, lambda p: progress(f"{p.method}, seed {p.seed}, λ = {p.lam:.2e}"))
