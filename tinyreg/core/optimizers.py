@@ -141,11 +141,12 @@ class SGD:
 
 @dataclass
 class AdamState:
-    """The number of steps done, and the moments m/(1 − β₁) and v/(1 − β₂)."""
+    """The number of steps done, the moments m/(1 − β₁) and v/(1 − β₂), and the last step sizes."""
 
     steps: int
     first: Array
     second: Array
+    sizes: Array
 
 
 @dataclass(frozen=True)
@@ -184,22 +185,21 @@ class Adam:
 
     def start(self, params: Array) -> AdamState:
         """The state before the first step."""
-        return AdamState(0, np.zeros_like(params), np.zeros_like(params))
+        return AdamState(0, *(np.zeros_like(params) for _ in range(3)))
 
     def step(
         self, params: Array, gradient: Array, state: AdamState, prox: Prox | None = None
     ) -> Array:
-        """One step in place; returns η/(√v̂ + ε)."""
+        """One step in place; returns η/(√v̂ + ε), which the next step overwrites."""
         lr, (beta1, beta2) = learning_rate(self.lr, state.steps), self.betas
         state.steps += 1
         # Kept without the factors 1 − β, the moments are m̂ = a m and √v̂ = b √v: fewer passes.
         a = (1 - beta1) / (1 - beta1**state.steps)
         b = math.sqrt((1 - beta2) / (1 - beta2**state.steps))
-        sizes = np.empty_like(params)
         # Over the whole of a long vector each of a dozen operations would wait for the memory.
         for start in range(0, len(params), CACHED):
             part = slice(start, start + CACHED)
-            g, m, v, t = gradient[part], state.first[part], state.second[part], sizes[part]
+            g, m, v, t = gradient[part], state.first[part], state.second[part], state.sizes[part]
             m *= beta1
             m += g
             v *= beta2
@@ -211,5 +211,5 @@ class Adam:
             move *= a
             params[part] -= move
         if prox is not None:
-            _apply(prox, params, sizes)
-        return sizes
+            _apply(prox, params, state.sizes)
+        return state.sizes
