@@ -7,6 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tinyreg as tr
@@ -63,3 +64,10 @@ def test_in_a_test_of_ones_own_the_table_is_the_failure(tmp_path):
     assert run.returncode == 1
     assert "constant factor 0.5: a 2 is missing" in run.stdout
     assert "worst rel. error" in run.stdout
+
+
+def test_a_gradient_that_is_not_finite_at_a_kink_is_reported():
+    with np.errstate(invalid="ignore"):
+        report = tr.check_gradient(np.linalg.norm, lambda x: x / np.linalg.norm(x), np.zeros(3))
+    assert not report.ok
+    assert "the given value, which is not finite, lies outside" in str(report)

@@ -128,7 +128,7 @@ def _remarks(row: dict[str, Any]) -> list[str]:
             lies += ": it is the slope of the branch taken, and no subgradient"
         remarks.append(
             f"kink at {kinks['index']}: D⁻ = {kinks['left']:.6g}, D⁺ = {kinks['right']:.6g}, "
-            f"the given {kinks['given']:.6g} {lies}"
+            f"the given {_number(kinks['given'], 6) or 'value, which is not finite,'} {lies}"
         )
         if kinks["outside"] and row["kink"] > 1:
             remarks.append(f"the given value lies outside at {kinks['outside']} kinks")
