@@ -244,10 +244,12 @@ def check_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> Arra
 
 
 def check_outputs(outputs: object) -> Array:
-    """The (N, K) outputs of a network."""
+    """The (N, K) outputs of a network, floating or complex."""
     if not isinstance(outputs, np.ndarray) or outputs.ndim != 2 or outputs.size == 0:
         raise ValueError(f"outputs must be a (N, K) array, got {describe(outputs)}")
-    return outputs
+    if outputs.dtype.kind not in "fciub":
+        raise TypeError(f"outputs must be numbers, got {describe(outputs)}")
+    return np.asarray(outputs if outputs.dtype.kind in "fc" else outputs.astype(np.float64))
 
 
 def check_dtype(name: str, dtype: object) -> np.dtype[Any]:

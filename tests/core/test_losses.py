@@ -211,3 +211,14 @@ def test_bad_weights_are_named(weight, words):
 def test_outputs_must_be_a_matrix():
     with pytest.raises(ValueError, match=r"outputs must be a \(N, K\) array"):
         SQUARED.value(np.zeros(3), [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    "loss", [tr.SoftmaxCrossEntropy(), tr.SigmoidCrossEntropy(), tr.SquaredError()]
+)
+def test_whole_numbers_are_outputs_as_any(loss):
+    z, y = np.array([[1, 2, 3], [-1, 0, 5]]), np.eye(3)[[0, 2]]
+    assert loss.value(z, y) == loss.value(z.astype(float), y)
+    np.testing.assert_array_equal(loss.gradient(z, y), loss.gradient(z.astype(float), y))
+    with pytest.raises(TypeError, match="outputs must be numbers"):
+        loss.gradient(z.astype(object), y)

@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import sparse, special
 
 import tinyreg as tr
 from tests.support.derivatives import complex_step, relative_error
@@ -350,3 +350,13 @@ def test_any_layout_of_x_gives_the_same_outputs(kind):
         "read-only": read_only,
     }[kind]
     np.testing.assert_allclose(net.forward(same), expected, rtol=1e-14)
+
+
+def test_an_upstream_gradient_may_be_a_list_and_must_have_the_outputs_shape():
+    net = tr.MLP((2, 3, 2), "tanh", seed=1)
+    trace = net.trace([[1.0, 2.0]])
+    np.testing.assert_array_equal(
+        net.backward(trace, [[1, 1]]), net.backward(trace, np.ones((1, 2)))
+    )
+    with pytest.raises(ValueError, match=r"dout must have the outputs' shape \(1, 2\), got \(\)"):
+        net.backward(trace, sparse.csr_array(np.ones((1, 2))))

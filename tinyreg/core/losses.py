@@ -36,16 +36,16 @@ class Loss:
 
     def value(self, outputs: Array, y: ArrayLike, sample_weight: Maybe = None) -> float:
         """L of outputs (N, K), targets y and sample weights (N,); complex if the outputs are."""
-        return self.weighted_sum(outputs, *self._check(outputs, y, sample_weight))
+        return self.weighted_sum(*self._check(outputs, y, sample_weight))
 
     def gradient(self, outputs: Array, y: ArrayLike, sample_weight: Maybe = None) -> Array:
         """∂L/∂outputs, (N, K)."""
-        return self.delta(outputs, *self._check(outputs, y, sample_weight))
+        return self.delta(*self._check(outputs, y, sample_weight))
 
-    def _check(self, outputs: Array, y: ArrayLike, weight: Maybe) -> tuple[Array, Array]:
-        n, k = validate.check_outputs(outputs).shape
-        targets = self.check_targets(y, n, k, outputs.real.dtype)
-        return targets, validate.check_sample_weight(weight, n)
+    def _check(self, outputs: Array, y: ArrayLike, weight: Maybe) -> tuple[Array, Array, Array]:
+        z = validate.check_outputs(outputs)
+        targets = self.check_targets(y, len(z), z.shape[1], z.real.dtype)
+        return z, targets, validate.check_sample_weight(weight, len(z))
 
     def weighted_sum(self, outputs: Array, targets: Array, weight: Array) -> float:
         """Σ_n w_n ℓ_n."""

@@ -186,7 +186,7 @@ class MLP:
 
     def backward(self, trace: Trace, dout: Array, params: Maybe = None) -> Array:
         """The gradient with respect to the parameters, (n_params,)."""
-        vector = self.check_params(params)
+        vector, dout = self.check_params(params), np.asarray(dout)
         validate.check_shape("dout", dout, "the outputs' shape", trace.outputs.shape)
         gradient = np.empty(self.n_params, np.result_type(vector, trace.outputs, dout))
         weights, _ = self.unpack(vector)
