@@ -264,6 +264,14 @@ def check_shape(name: str, value: Any, wanted: str, shape: tuple[int, ...]) -> N
         raise ValueError(f"{name} must have {wanted} {shape}, got {np.shape(value)}")
 
 
+def check_trace(trace: Any, dout: Array, sizes: tuple[int, ...]) -> None:
+    """A trace of a network of these sizes, and a gradient of its outputs."""
+    came = tuple(a.shape[1] for a in trace.activations)
+    if came != sizes:
+        raise ValueError(f"trace must be one of a network of sizes {sizes}, got sizes {came}")
+    check_shape("dout", dout, "the outputs' shape", trace.outputs.shape)
+
+
 def check_masks(masks: Sequence[Array] | None, wanted: list[tuple[int, int]]) -> None:
     """Dropout masks of these shapes, or None."""
     got = wanted if masks is None else [np.shape(mask) for mask in masks]
@@ -281,7 +289,7 @@ def check_penalty_type(name: str, penalty: object) -> None:
 
 def check_penalties(penalty: Any, bias_penalty: Any, n_layers: int) -> list[Any]:
     """The penalty of each weight matrix, then of each bias vector; None where there is none."""
-    if isinstance(penalty, Sequence):
+    if isinstance(penalty, Sequence) and not isinstance(penalty, str):
         if len(penalty) != n_layers:
             wanted = f"one entry for each of the {n_layers} layers"
             raise ValueError(f"penalty must have {wanted}, got {len(penalty)}")

@@ -360,3 +360,11 @@ def test_an_upstream_gradient_may_be_a_list_and_must_have_the_outputs_shape():
     )
     with pytest.raises(ValueError, match=r"dout must have the outputs' shape \(1, 2\), got \(\)"):
         net.backward(trace, sparse.csr_array(np.ones((1, 2))))
+
+
+@pytest.mark.parametrize("sizes", [(2, 3, 3, 1), (2, 4, 1), (2, 1), (3, 3, 1)])
+def test_a_trace_of_another_network_is_refused(sizes):
+    net, other = tr.MLP((2, 3, 1)), tr.MLP(sizes)
+    trace = other.trace(np.ones((4, sizes[0])))
+    with pytest.raises(ValueError, match=r"trace must be one of a network of sizes \(2, 3, 1\)"):
+        net.backward(trace, np.ones((4, 1)))

@@ -215,3 +215,13 @@ def test_a_bad_lambda_is_named(make, lam, error):
 def test_a_bad_step_is_named(penalty, step, error):
     with pytest.raises(error, match="step must"):
         penalty.prox(np.array([1.0, 2.0]), step)
+
+
+@pytest.mark.parametrize("R", [L1(0.1), L2(0.1), ElasticNet(0.1, 0.2)], ids=repr)
+def test_a_list_is_as_good_as_an_array(R):
+    w, g = [1, -2, 0], [0.3, 0.0, 0.1]
+    as_arrays = np.array(w, float), np.array(g)
+    assert R.value(w) == R.value(as_arrays[0])
+    np.testing.assert_array_equal(R.subgradient(w), R.subgradient(as_arrays[0]))
+    np.testing.assert_array_equal(R.prox(w, 0.5), R.prox(as_arrays[0], 0.5))
+    np.testing.assert_array_equal(R.residual(w, g), R.residual(*as_arrays))

@@ -349,3 +349,14 @@ def test_the_picture_has_room_for_the_solvers(tmp_path):
         result = tr.compare(*digits(), hidden=hidden, epochs=2, seeds=(0,), convergence=5)
         result.plot(tmp_path / "c.png", (8, 8))
         assert image.imread(tmp_path / "c.png").shape[0] > 1200
+
+
+def test_a_method_or_a_measure_that_is_none_is_named():
+    X, y = np.eye(2), ["a", "b"]
+    comparison = tr.compare(X, y, X, y, hidden=(), epochs=1)
+    with pytest.raises(ValueError, match="method must be one of none, subgradient, proximal, got"):
+        comparison.of("typo", "seconds")
+    with pytest.raises(ValueError, match="name must be one of method, seed, objective"):
+        comparison.of("none", "typo")
+    with pytest.raises(TypeError, match=r"penalty must be a penalty such as L1.*, got str 'l1'"):
+        tr.Objective(tr.MLP((2, 2)), tr.SoftmaxCrossEntropy(), "l1")

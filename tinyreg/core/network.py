@@ -187,7 +187,7 @@ class MLP:
     def backward(self, trace: Trace, dout: Array, params: Maybe = None) -> Array:
         """The gradient with respect to the parameters, (n_params,)."""
         vector, dout = self.check_params(params), np.asarray(dout)
-        validate.check_shape("dout", dout, "the outputs' shape", trace.outputs.shape)
+        validate.check_trace(trace, dout, self.sizes)
         gradient = np.empty(self.n_params, np.result_type(vector, trace.outputs, dout))
         weights, _ = self.unpack(vector)
         backward_pass(trace, dout, weights, self.activation, *self.unpack(gradient))

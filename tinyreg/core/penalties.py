@@ -55,7 +55,7 @@ class Penalty(Protocol):
 
 def sign(w: Array) -> Array:
     """sign(w), 0 at 0; of the real part, so that a complex step can pass."""
-    return np.sign(w.real)
+    return np.sign(np.real(w))
 
 
 def soft_threshold(w: Array, threshold: float | Array) -> Array:
@@ -108,15 +108,15 @@ class L2(Elementwise):
 
     def value(self, w: Array) -> float:
         """λ Σ w²."""
-        return (self.lam * np.sum(w * w)).item()
+        return (self.lam * np.sum(np.square(w))).item()
 
     def subgradient(self, w: Array) -> Array:
         """The gradient 2λw."""
-        return 2 * self.lam * w
+        return np.multiply(2 * self.lam, w)
 
     def prox(self, w: Array, step: float | Array) -> Array:
         """w/(1 + 2tλ), from 2λu + (u − w)/t = 0."""
-        return w / (1 + 2 * check_step(step, w) * self.lam)
+        return np.divide(w, 1 + 2 * check_step(step, w) * self.lam)
 
     def residual(self, w: Array, g: Array) -> Array:
         """|g + 2λw|."""
@@ -156,7 +156,7 @@ class L1(Elementwise):
     def residual(self, w: Array, g: Array) -> Array:
         """|g + λ sign(w)| where w ≠ 0; what |g| has beyond λ where w = 0."""
         at_zero = np.maximum(np.abs(g) - self.lam, 0)
-        return np.where(w == 0, at_zero, np.abs(g + self.subgradient(w)))
+        return np.where(np.equal(w, 0), at_zero, np.abs(g + self.subgradient(w)))
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class ElasticNet(Elementwise):
 
     def subgradient(self, w: Array) -> Array:
         """l1 sign(w) + 2 l2 w."""
-        return self.l1 * sign(w) + 2 * self.l2 * w
+        return self.l1 * sign(w) + np.multiply(2 * self.l2, w)
 
     def prox(self, w: Array, step: float | Array) -> Array:
         """Threshold at t·l1, then divide: u > 0 solves l1 + 2 l2 u + (u − w)/t = 0."""
@@ -193,7 +193,7 @@ class ElasticNet(Elementwise):
 
     def residual(self, w: Array, g: Array) -> Array:
         """As for L1, with the smooth part 2 l2 w added to g."""
-        return L1(self.l1).residual(w, g + 2 * self.l2 * w)
+        return L1(self.l1).residual(w, np.add(g, np.multiply(2 * self.l2, w)))
 
 
 def l1_l2(penalty: object) -> tuple[float, float] | None:

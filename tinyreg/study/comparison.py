@@ -74,6 +74,9 @@ class Comparison:
 
     def of(self, method: str, name: str) -> Array:
         """One measure of one method, an entry for each seed."""
+        check_choice("method", method, list(self.networks))
+        measures = [*(field.name for field in dataclasses.fields(Run)), "speed_up"]
+        check_choice("name", name, measures)
         return np.array([getattr(run, name) for run in self.runs if run.method == method])
 
     def __str__(self) -> str:

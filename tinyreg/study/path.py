@@ -29,7 +29,7 @@ from tinyreg.render.text import to_text
 from tinyreg.solvers.duality import lambda_max
 from tinyreg.study.runs import Setup, title, write_json
 from tinyreg.study.walk import Failure, Point, Walk, walk_all, with_lam
-from tinyreg.validate import Array, check_function, check_integer, describe
+from tinyreg.validate import Array, check_choice, check_function, check_integer, describe
 
 SHARES_SHOWN = (0.5, 0.8, 0.9, 0.95)
 COLUMNS = {  # header: measure, scale, form
@@ -98,6 +98,9 @@ class LambdaPath:
     def of(self, method: str, lam: float, name: str) -> Array:
         """One measure at one stop, an entry for each seed."""
         stops = [stop for stop in self._stops(method) if stop.lam == lam]
+        check_choice("name", name, [field.name for field in dataclasses.fields(Point)])
+        if not stops:
+            raise ValueError(f"method and lam must be ones walked, got {method!r} and {lam!r}")
         return np.array([getattr(stop, name) for stop in stops], dtype=float)
 
     def mean(self, method: str, name: str) -> Array:
