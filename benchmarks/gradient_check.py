@@ -3,10 +3,11 @@
     python -m benchmarks.gradient_check [--quick]
 
 Every checker gets the same functions, gradients and points: the planted bugs of
-tests/support/planted.py and the right gradients of tests/support/nets.py. A checker that is not
-installed is left out. The verdict is the checker's own, at its defaults, where it has one; scipy's
-check_grad and numdifftools return numbers, which are judged here by the rules that stand at their
-functions below. All run on one thread.
+tests/support/planted.py, the mutants of tests/support/mutants.py, and right gradients of the same
+and other networks. A checker that is not installed is left out. The verdict is the checker's own,
+at its defaults, where it has one; scipy's check_grad and numdifftools return numbers, which are
+judged here by the rules that stand at their functions below. All run on one thread. The mutation
+study at the end takes most of the time: a quarter of an hour, unless --quick.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import os
 import time
 import tracemalloc
 import warnings
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 
 from benchmarks.machine import machine_line, thread_settings
 
@@ -27,11 +29,20 @@ import numpy as np
 import scipy.optimize
 
 import tinyreg as tr
+from tests.support.mutants import Case, Mutant, mutants, score
 from tests.support.nets import random_case, trained_case
 from tests.support.planted import BUGS
 from tinyreg.render.text import text_table
 
 Check = Callable[[Callable, Callable, np.ndarray], bool]
+Cases = Iterable[tuple[Case, np.ndarray]]
+NUMDIFFTOOLS = "numdifftools Gradient"  # not in the mutation study: it would take hours
+SCORES = {
+    "cause": "the true cause",
+    "place": "the true place only",
+    "none": "nothing",
+    "false": "a false cause",
+}
 
 
 def digits(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +135,7 @@ def checkers() -> dict[str, Check]:
         found["jax check_grads"] = jax_check
     found["scipy check_grad"] = scipy_check
     if installed("numdifftools"):
-        found["numdifftools Gradient"] = numdifftools_check
+        found[NUMDIFFTOOLS] = numdifftools_check
     return found
 
 
@@ -173,6 +184,75 @@ def as_function(objective, X, y, weight):
 def false_alarms(check: Check, cases) -> tuple[int, int, int]:
     verdicts = [passes(check, *as_function(*case)) for case in cases]
     return verdicts.count(False), len(verdicts), verdicts.count(None)
+
+
+# ------------------------------------------------------------ the mutation study
+
+
+def with_structure(case: Case, given: np.ndarray) -> tr.Report:
+    return tr.check_gradients(
+        case.objective, case.X, case.y, sample_weight=case.weight, masks=case.masks, gradient=given
+    )
+
+
+def of_values(check: Callable) -> Callable:
+    """A checker that knows nothing of networks, asked about a case."""
+    return lambda case, given: check(
+        case.value, lambda p: given.copy(), case.objective.net.params.copy()
+    )
+
+
+def verdicts(check: Callable, cases: Cases) -> Counter[str]:
+    """How often a gradient passed, was rejected or inconclusive, or the checker raised."""
+    counts: Counter[str] = Counter()
+    for case, given in cases:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            try:
+                result = check(case, given)
+            except Exception:
+                counts["raised"] += 1
+                continue
+        judged = not isinstance(result, tr.Report) or result.ok or result.mismatches
+        counts["inconclusive" if not judged else "passed" if result else "rejected"] += 1
+    return counts
+
+
+def right_gradients(wrong: list[Mutant], count: int) -> Iterator[tuple[Case, np.ndarray]]:
+    """Of the mutants' own networks, of `count` random ones, and of `count` trained to sparsity."""
+    for mutant in wrong:
+        yield mutant.case, mutant.right
+    for seed in range(count):
+        random = random_case(seed, max_width=12)[:4]
+        for F, X, y, weight in (random, trained_case(seed, max_width=12, activation="relu")):
+            yield Case(F, X, y, weight, None, []), F.gradient(X, y, sample_weight=weight)
+
+
+def mutation_study(quick: bool) -> str:
+    """The tables: causes that tinyreg names, and the verdicts of every checker."""
+    wrong = list(mutants(24 if quick else 1260))
+    right = list(right_gradients(wrong, 4 if quick else 500))
+    given = [(mutant.case, mutant.given) for mutant in wrong]
+    told = Counter(score(mutant, with_structure(mutant.case, mutant.given)) for mutant in wrong)
+    others = {name: of_values(check) for name, check in checkers().items() if name != NUMDIFFTOOLS}
+    others["tinyreg check_gradient"] = of_values(tr.check_gradient)
+    lines = [["", "mutants found", "inconclusive", "right ones rejected", "inconclusive", "raised"]]
+    for name, check in {"tinyreg check_gradients": with_structure, **others}.items():
+        found, alarms = verdicts(check, given), verdicts(check, right)
+        lines.append(
+            [
+                name,
+                f"{found['rejected']}/{len(wrong)}",
+                str(found["inconclusive"]),
+                f"{alarms['rejected']}/{len(right)}",
+                str(alarms["inconclusive"]),
+                str(found["raised"] + alarms["raised"]),
+            ]
+        )
+    shares = ", ".join(f"{text} {told[name] / len(wrong):.1%}" for name, text in SCORES.items())
+    head = f"{len(wrong)} mutants: mistakes in the backward pass of networks of 1 to 20 layers"
+    said = f"what check_gradients says of them: {shares}\n"
+    return "\n".join([head, said, *text_table(lines, rule=True)])
 
 
 # ------------------------------------------------------------ how long they take
@@ -291,6 +371,8 @@ def main() -> None:
     print("\n".join(text_table(lines, rule=True)))
     print("\njax checks one random direction, and torch's fast mode a few, not each parameter")
     print(large())
+    print()
+    print(mutation_study(quick))
 
 
 def _report(bug) -> tr.Report:

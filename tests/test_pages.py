@@ -74,10 +74,14 @@ def test_every_block_is_of_a_kind_that_a_test_runs():
     ]
 
 
-@pytest.mark.parametrize(("name", "outputs"), [("README.md", 3), ("tinyreg/study/README.md", 10)])
+@pytest.mark.parametrize(
+    ("name", "outputs"), [("README.md", 2), ("tinyreg/study/README.md", 10), ("tests/README.md", 0)]
+)
 def test_the_python_blocks_run_in_order_and_print_what_stands_below_them(name, outputs, capsys):
     names, checked = {}, 0
     for code, output in CODE.findall(PAGES[name]):
+        if not all(map(find_spec, re.findall(r"^import (\w+)", code, re.MULTILINE))):
+            continue  # a block for those who have that library
         exec(compile(code, name, "exec"), names)
         printed = capsys.readouterr().out
         if output:

@@ -31,6 +31,7 @@ Is a gradient right?
     check_gradients      every parameter of an objective
     check_gradient       any function of an array, anyone's gradient
     check_backward       any layer, anyone's backward pass
+    check_layer          the same for an object, its parameters too
     check_penalty        its value, subgradient, prox and residual against one another
     Report               what the checks return
 
@@ -68,7 +69,7 @@ Examples
 """
 
 from tinyreg.checks.function import check_gradient
-from tinyreg.checks.layer import check_backward
+from tinyreg.checks.layer import check_backward, check_layer
 from tinyreg.checks.objective import check_gradients
 from tinyreg.checks.penalty import check_penalty
 from tinyreg.checks.report import Report
@@ -107,6 +108,7 @@ __all__ = [  # in reading order
     "check_gradients",
     "check_gradient",
     "check_backward",
+    "check_layer",
     "check_penalty",
     "Report",
     "minimize",

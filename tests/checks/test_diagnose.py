@@ -6,6 +6,9 @@ import pytest
 import tinyreg as tr
 from tests.support.nets import small_problem
 from tests.support.planted import BUGS, problem
+from tinyreg.checks.diagnose import diagnose
+from tinyreg.checks.differences import Measured
+from tinyreg.checks.judge import Part
 
 
 def find(name):
@@ -85,3 +88,110 @@ def test_a_gradient_with_nan_is_a_mismatch_that_says_so():
     row = tr.check_gradients(F, X, y, gradient=gradient).rows[0]
     assert (row["mismatch"], row["index"], row["given"]) == (1, [0, 0], None)
     assert "not finite" in row["diagnosis"]
+
+
+# ------------------------------------------------------------ one block, and its right gradient
+
+
+def told(given, right, sizes=None, terms=(), x=None):
+    given, right = np.asarray(given, dtype=float), np.asarray(right, dtype=float)
+    wrong = np.abs(given - right) > 1e-6 * np.maximum(np.abs(given), np.abs(right))
+    return diagnose(Part("f", given, Measured.smooth(right)), wrong, sizes, terms, x)
+
+
+RNG = np.random.default_rng(3)
+V, W, T = (RNG.normal(size=shape) for shape in (5, (4, 5), (4, 5)))
+PENALTY = [("the penalty's gradient", T)]
+
+
+@pytest.mark.parametrize(
+    ("given", "right", "expected"),
+    [
+        (1.3 * V, V, "constant factor 1.3"),
+        ((1 + 3e-6) * V, V, "constant factor 1.000003"),
+        (-V, V, "constant factor -1: the sign is wrong"),
+        (W[:, ::-1], W, "reversed along axis 1"),
+        (np.roll(W, 1, axis=0), W, "shifted by one along axis 0"),
+        ([1.3], [1.0], ""),  # any two numbers have a ratio
+        ([-2.0], [2.0], "constant factor -1: the sign is wrong"),
+        (1.3 * np.outer(V, V), np.outer(V, V), ""),  # of one sample: any mistake in dz does that
+        ([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 5.0, 3.0], ""),
+    ],
+)
+def test_the_pattern_of_a_block(given, right, expected):
+    assert told(given, right) == expected
+
+
+def test_a_factor_that_has_several_readings_is_told_all_of_them():
+    mean = "N: a sum in place of the mean over samples"
+    assert told(7 * V, V, {"N": 7, "K": 3}) == f"constant factor 7: {mean}"
+    assert told(2 * V, V, {"N": 2}) == f"constant factor 2: a 2 too much, or {mean}"
+    assert told(V / 10, V, {"N": 7, "K": 10}) == "constant factor 0.1: it is 1/K"
+    assert told(3 * V, V, {"n_out": 3, "n_in": 9}) == (
+        "constant factor 3: it is n_out, or it is √n_in"
+    )
+
+
+def test_a_part_of_the_gradient_may_be_wrong_alone():
+    right = W + T
+    two = "constant factor 2: a 2 too much"
+    assert told(2 * W + T, right, terms=PENALTY) == f"{two} (in all but the penalty's gradient)"
+    half = "constant factor 0.5: a 2 is missing"
+    assert told(W + T / 2, right, terms=PENALTY) == f"{half} (in the penalty's gradient)"
+    assert told(W + 3 * T, right, terms=PENALTY) == "the error is 2 times the penalty's gradient"
+    assert told(T, right, terms=PENALTY).startswith("only the penalty's gradient is there")
+
+
+def test_errors_are_compared_with_the_point():
+    x, lam = np.random.default_rng(4).normal(size=(4, 5)), 0.01
+    sign = [("the penalty's gradient", lam * np.sign(x))]
+    assert told(W + lam * x, W, x=x) == "the error is 0.01 times x"
+    assert told(W + lam * np.abs(x), W + sign[0][1], terms=sign, x=x) == (
+        "0.01 times |x| in place of the penalty's gradient"
+    )
+    assert told(W + lam, W + sign[0][1], terms=sign, x=x) == (
+        "0.01 everywhere in place of the penalty's gradient"
+    )
+    assert told(W + lam, W, x=np.ones((4, 5))) == ""  # x, sign(x), |x| and 1 are all the same
+
+
+def test_a_place_in_more_than_two_dimensions_is_named():
+    right = np.random.default_rng(5).normal(size=(2, 3, 4))
+    given = right.copy()
+    given[:, 2] += np.random.default_rng(6).normal(size=(2, 4))
+    assert told(given, right) == "axis 1: index 2 only"
+
+
+# ------------------------------------------------------------ all blocks
+
+
+def wrong_report(change, **settings):
+    """The report on a gradient of which change(dW, db) has spoilt the blocks."""
+    F, X, y = problem(**settings)
+    gradient = F.gradient(X, y)
+    change(*F.net.unpack(gradient))
+    return tr.check_gradients(F, X, y, gradient=gradient)
+
+
+def test_a_penalty_forgotten_in_lower_layers_sends_nobody_to_the_backward_pass():
+    F, _, _ = problem(penalty=tr.L2(0.01))
+
+    def forget(dW, db):
+        for gradient, weights in zip(dW[:2], F.net.weights[:2], strict=True):
+            gradient -= 0.02 * weights
+
+    report = wrong_report(forget, penalty=tr.L2(0.01))
+    assert report.notes == ["only weights are wrong"]
+    for row in report.rows[0], report.rows[2]:
+        assert row["diagnosis"] == "missing term: the error is minus the penalty's gradient"
+
+
+def test_a_factor_in_every_step_back_is_told_once():
+    def double(dW, db):
+        for steps, layer in ((1, 1), (2, 0)):
+            dW[layer][...] *= 2.0**steps
+            db[layer][...] *= 2.0**steps
+
+    report = wrong_report(double, sizes=(4, 5, 5, 4))  # K = 4 is not the reason of the second 2²
+    assert report.notes == ["a factor 2 in every step from a layer back to the one before"]
+    assert report.rows[0]["diagnosis"] == "constant factor 4: 2 to the power 2"

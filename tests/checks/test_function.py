@@ -89,8 +89,78 @@ def test_x_is_not_changed_by_a_function_that_changes_its_argument():
         return x.sum()
 
     x = np.ones(3)
-    assert tr.check_gradient(f, np.full(3, 2.0), x).ok
+    report = tr.check_gradient(f, np.full(3, 2.0), x)
+    assert report.ok
+    assert report.notes == ["f changes its argument in place"]
     np.testing.assert_array_equal(x, np.ones(3))
+
+
+def least_squares(p):
+    r = p["A"] @ p["w"] + p["b"] - 1.0
+    return 0.5 * r @ r, {"w": p["A"].T @ r, "b": r.sum(), "A": np.outer(r, p["w"])}
+
+
+def test_arrays_in_a_dict_with_value_and_gradient_from_one_function():
+    rng = np.random.default_rng(3)
+    p = {"w": rng.normal(size=3), "b": 0.5, "A": rng.normal(size=(4, 3))}
+    report = tr.check_gradient(least_squares, True, p)
+    assert report.ok
+    assert [(row["block"], row["match"]) for row in report.rows] == [("w", 3), ("b", 1), ("A", 12)]
+
+    def wrong(p):
+        value, gradient = least_squares(p)
+        return value, gradient | {"b": 2 * gradient["b"]}
+
+    report = tr.check_gradient(wrong, True, p)
+    assert [row["mismatch"] for row in report.rows] == [0, 1, 0]
+
+
+def test_arrays_in_a_list():
+    x = [np.array([1.0, 2.0]), np.array([[3.0]])]
+
+    def f(x):
+        return (x[0] @ x[0]) * x[1][0, 0]
+
+    def gradient(x):
+        return [2 * x[0] * x[1][0, 0], np.array([[x[0] @ x[0]]])]
+
+    report = tr.check_gradient(f, gradient, x)
+    assert report.ok
+    assert [row["block"] for row in report.rows] == ["x[0]", "x[1]"]
+    assert tr.check_gradient(f, lambda x: [gradient(x)[0], np.zeros((1, 1))], x).mismatches == 1
+    assert tr.check_gradient(f, gradient, x, directions=3).rows[0]["match"] == 3
+
+
+@pytest.mark.parametrize(
+    ("f", "gradient", "x", "told"),
+    [
+        (lambda p: 1.0, {"b": 1.0}, {"a": 1.0}, r"gradient must be a dict with the keys \['a'\]"),
+        (lambda p: 1.0, [np.ones(1)], [np.ones(1), np.ones(2)], "gradient must be a list of 2"),
+        (lambda p: 1.0, {"a": np.ones(3)}, {"a": np.ones(2)}, r"gradient\['a'\] must have shape"),
+        (lambda p: 1.0, {}, {}, "x must not be empty"),
+        (lambda p: 1.0, {"a": 1}, {"a": np.array([1, 2])}, r"x\['a'\] must be an array of floats"),
+        (lambda x: (1.0, x), np.ones(2), np.ones(2), "say gradient=True"),
+        (lambda x: x.sum(), True, np.ones(2), r"with gradient=True f must return \(value, grad"),
+        (lambda x: x.sum() * 1j, np.ones(2), np.ones(2), "f must return a real number"),
+        (lambda x: 1 // 0, np.ones(2), np.ones(2), "f must not raise at this point, got ZeroDiv"),
+        (lambda x: x.sum(), lambda x: 1 // 0, np.ones(2), "gradient must not raise at this point"),
+        (3, np.ones(2), np.ones(2), "f must be a function, got int 3"),
+    ],
+)
+def test_what_does_not_fit_is_named(f, gradient, x, told):
+    with pytest.raises((TypeError, ValueError), match=told):
+        tr.check_gradient(f, gradient, x)
+
+
+def test_a_function_that_raises_beside_the_point_is_inconclusive_and_says_so():
+    def f(x):
+        if not np.array_equal(x, [1.0, 2.0]):
+            raise RuntimeError("only there")
+        return x.sum()
+
+    report = tr.check_gradient(f, np.ones(2), np.array([1.0, 2.0]))
+    assert report.inconclusive == 2
+    assert "not finite" in report.rows[0]["reason"]
 
 
 def test_bad_arguments_of_check_gradient_are_named():
@@ -131,7 +201,9 @@ def test_a_function_that_is_not_finite_on_one_side_is_inconclusive():
         return x[0] ** 2 + (np.nan if x[1] < 1 else x[1])
 
     report = tr.check_gradient(f, np.array([2.0, 1.0]), np.ones(2))
-    assert report.ok
+    assert not report.ok
+    assert (report.mismatches, report.inconclusive) == (0, 1)
+    assert str(report).startswith("inconclusive: gradient of f")
     assert report.details["x"].verdict.tolist() == ["match", "inconclusive"]
     assert "not finite" in report.rows[0]["reason"]
 
@@ -146,12 +218,13 @@ def test_a_domain_that_ends_close_by_is_no_obstacle():
 
 def test_a_gradient_lost_in_the_noise_is_inconclusive():
     def f(x):
-        return 1e12 + x[0]
+        return 1e17 + x[0]
 
     report = tr.check_gradient(f, np.array([1e-3]), np.zeros(1), method="central")
     assert report.rows[0]["inconclusive"] == 1
-    assert "rounding errors" in report.rows[0]["reason"]
-    assert not tr.check_gradient(f, np.array([1e6]), np.zeros(1), method="central").ok
+    assert "rounding" in report.rows[0]["reason"]
+    assert not report.ok
+    assert tr.check_gradient(f, np.array([1e6]), np.zeros(1), method="central").mismatches == 1
 
 
 @pytest.mark.parametrize("k", [1e3, 1e4, 1e5, 1e6])
@@ -192,7 +265,9 @@ def test_random_functions_pass_and_wrong_gradients_of_them_do_not(kind):
     for seed in range(40):
         f, gradient, x = random_function(kind, seed)
         report = tr.check_gradient(f, gradient, x)
-        assert report.ok, f"{seed}: {report}"
+        # Where tanh is flat, the slopes may all be below the rounding of f's values.
+        hidden = np.abs(gradient(x) * x).max() < 1e-16 * abs(f(x))
+        assert report.ok or (hidden and not report.mismatches), f"{seed}: {report}"
         details = report.details["x"]
         if np.any(details.error < 1e-4 * np.abs(details.given)):  # else 1.001 is within the noise
             wrong = tr.check_gradient(f, lambda x, g=gradient: 1.001 * g(x), x)

@@ -129,7 +129,7 @@ def test_a_kink_beside_the_point_is_left_behind_by_a_smaller_step(t):
 )
 def test_no_slopes_at_all_are_inconclusive(f, told):
     report = tr.check_gradient(f, np.zeros(1), np.ones(1))
-    assert report.ok
+    assert not report.ok
     assert verdict(report) == ["inconclusive"]
     assert told in report.rows[0]["reason"]
     assert told in str(report)
@@ -280,7 +280,8 @@ def test_a_kink_in_a_loss_of_ones_own():
     assert details.right[:, 0] == pytest.approx([0.0, 0.0], abs=1e-9)
 
 
-@pytest.mark.parametrize("seed", [1, 10, 16, 17, 18, 27, 31, 42, 45, 50, 53, 55, 56, 58])
+# Seeds where no pre-activation lies so near to 0, but not at it, that the step h crosses it.
+@pytest.mark.parametrize("seed", [10, 16, 17, 18, 27, 31, 42, 45, 50, 53, 55, 56, 58])
 def test_one_sided_derivatives_are_those_of_small_steps_of_the_whole_objective(seed):
     """By brute force: objective.value at θ ± h e_k. For nets with dead units and sparse weights."""
     kind = "relu" if seed % 2 else "leaky_relu"

@@ -38,26 +38,148 @@ def two_layers_backward(dout, cache):
 def test_layers_in_the_style_of_a_course():
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=s) for s in ((5, 4), (4, 6), 6, (6, 3), 3)]
-
-    def forward(*a):
-        return two_layers_forward(*a)[0]
-
-    def backward(dout, *a):
-        return two_layers_backward(dout, two_layers_forward(*a)[1])
-
-    names = ("x", "W1", "b1", "W2", "b2")
-    report = tr.check_backward(forward, backward, *arrays, names=names)
-    assert [row["block"] for row in report.rows] == list(names)
+    report = tr.check_backward(two_layers_forward, two_layers_backward, *arrays, cache=True)
+    assert [row["block"] for row in report.rows] == ["x", "W1", "b1", "W2", "b2"]
     assert [row["match"] for row in report.rows] == [20, 24, 6, 18, 3]
 
     labels = rng.integers(0, 3, 5)
     report = tr.check_backward(softmax_loss, softmax_loss_backward, arrays[0][:, :3], labels)
     assert [row["match"] for row in report.rows] == [15]
+    assert report.notes == ["labels is not checked: it is no array of floats"]
 
+    names = ("x", "gamma", "beta")
     report = tr.check_backward(
-        batch_norm, batch_norm_backward, arrays[0], rng.normal(size=4), rng.normal(size=4)
+        batch_norm, batch_norm_backward, arrays[0], rng.normal(size=4), rng.normal(size=4),
+        names=names,
+    )  # fmt: skip
+    assert [(row["block"], row["match"]) for row in report.rows] == [
+        *zip(names, (20, 4, 4), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("wrong", range(5))
+def test_a_mistake_behind_a_cache_is_found_in_its_input(wrong):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=s) for s in ((5, 4), (4, 6), 6, (6, 3), 3)]
+
+    def backward(dout, cache):
+        return [g + 0.1 * (i == wrong) for i, g in enumerate(two_layers_backward(dout, cache))]
+
+    report = tr.check_backward(two_layers_forward, backward, *arrays, cache=True)
+    assert [row["mismatch"] > 0 for row in report.rows] == [i == wrong for i in range(5)]
+
+
+def rnn_forward(x, h, W, settings):
+    """Two outputs and a cache; in `settings` it counts its calls and keeps a mean."""
+    settings["mean"] = 0.9 * settings.get("mean", 0.0) + 0.1 * x.mean()
+    new = np.tanh(x @ W + h)
+    return new.sum(axis=0), new, (x, W, new)
+
+
+def rnn_backward(dout, cache):
+    (dsum, dnew), (x, W, new) = dout, cache
+    dz = (dnew + dsum) * (1 - new**2)
+    return {"x": dz @ W.T, "h": dz, "W": x.T @ dz}
+
+
+def test_several_outputs_settings_and_gradients_by_name():
+    rng = np.random.default_rng(0)
+    arrays, settings = (
+        (rng.normal(size=(5, 3)), rng.normal(size=(5, 2)), rng.normal(size=(3, 2))),
+        {},
     )
-    assert [row["match"] for row in report.rows] == [20, 4, 4]
+    report = tr.check_backward(rnn_forward, rnn_backward, *arrays, settings, cache=True)
+    assert report.ok, report
+    assert [(row["block"], row["match"]) for row in report.rows] == [("x", 15), ("h", 10), ("W", 6)]
+    assert report.notes == ["settings is not checked: it is no array of floats"]
+    assert settings == {}
+
+    def of_one_only(dout, cache):
+        return rnn_backward((0 * dout[0], dout[1]), cache)
+
+    report = tr.check_backward(rnn_forward, of_one_only, *arrays, {}, cache=True)
+    assert [row["mismatch"] > 0 for row in report.rows] == [True] * 3
+    with pytest.raises(ValueError, match=r"see names=\), got h, W"):
+        tr.check_backward(
+            rnn_forward, rnn_backward, *arrays, {}, cache=True, names=["x", "state", "w", "s"]
+        )
+
+
+def test_a_gradient_that_is_not_returned_is_named():
+    arrays = np.ones((2, 3)), np.ones((3, 4))
+    report = tr.check_backward(lambda x, W: x @ W, lambda d, x, W: {"x": d @ W.T}, *arrays)
+    assert report.ok
+    assert report.notes == ["W is not checked: backward returned no gradient of it"]
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.001])
+def test_random_directions_in_place_of_coordinates(factor):
+    rng = np.random.default_rng(0)
+    x, W = rng.normal(size=(5, 3)), rng.normal(size=(3, 2))
+
+    def backward(dout, x, W):
+        dout = dout * (1 - np.tanh(x @ W) ** 2)
+        return dout @ W.T, factor * x.T @ dout
+
+    report = tr.check_backward(lambda x, W: np.tanh(x @ W), backward, x, W, directions=4)
+    assert [row["shape"] for row in report.rows] == [[4], [4]]
+    assert [row["mismatch"] for row in report.rows] == [0, 0 if factor == 1 else 4]
+
+
+def test_an_absolute_tolerance():
+    def backward(dout, x):
+        return dout * 2 * x + 4e-9
+
+    x = np.array([1e-3, 0.0, 1.0])
+    assert not tr.check_backward(np.square, backward, x).ok
+    assert tr.check_backward(np.square, backward, x, atol=1e-8).ok
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_code_in_low_precision(dtype, factor):
+    def forward(x):
+        return np.tanh(x.astype(dtype))
+
+    def backward(dout, x):
+        return (factor * dout * (1 - forward(x) ** 2)).astype(dtype)
+
+    x = np.linspace(0.2, 1.5, 6)
+    report = tr.check_backward(forward, backward, x)
+    assert bool(report.mismatches) == (factor != 1), report
+    if dtype == "float32":  # half precision may be too coarse to say that it is right
+        assert report.ok == (factor == 1)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_upstream_is_not_the_x_of_a_user(seed):
+    """Where x is the upstream, Σ x ⊙ x/‖x‖ is ‖x‖, and a gradient of 0 along x is never missed."""
+    x = np.random.default_rng(seed).standard_normal((4, 3))
+
+    def forward(x):
+        return x / np.sqrt((x**2).sum())
+
+    def backward(dout, x):
+        return dout / np.sqrt((x**2).sum())  # the part along x is forgotten
+
+    assert tr.check_backward(forward, backward, x, seed=seed).mismatches
+
+
+def test_methods_of_a_layer_that_keeps_its_output():
+    class Tanh:
+        def forward(self, x):
+            self.y = np.tanh(x)
+            return self.y
+
+        def backward(self, dout):
+            return dout * (1 - self.y**2)
+
+    layer = Tanh()
+    x = np.linspace(-1, 2, 7)
+    for forward in (layer.forward, lambda x: layer.forward(x)):
+        report = tr.check_backward(forward, lambda dout, x: layer.backward(dout), x)
+        assert report.rows[0]["match"] == 7, report
+        assert layer.y.dtype == np.float64
 
 
 @pytest.mark.parametrize("name", sorted(layers.ACTIVATIONS))
@@ -88,10 +210,68 @@ def test_a_backward_that_changes_its_arguments_is_reported_and_harmless():
     np.testing.assert_array_equal(x, [1.0, 2.0])
 
 
-def test_a_forward_with_a_cache_is_pointed_to_the_adapter():
-    for cache in (None, np.ones((5, 4))):
-        with pytest.raises(TypeError, match="forward must return one array, got a tuple"):
-            tr.check_backward(lambda z, c=cache: (z, c), lambda d, z: d, np.ones((5, 4)))
+def test_a_forward_that_changes_its_input_is_reported_and_harmless():
+    def forward(x):
+        x *= 2
+        return x**2
+
+    x = np.array([1.0, 2.0])
+    report = tr.check_backward(forward, lambda dout, x: 8 * x * dout, x)
+    assert report.ok
+    assert report.notes == ["forward changes x in place"]
+    np.testing.assert_array_equal(x, [1.0, 2.0])
+
+
+@pytest.mark.parametrize("cache", [None, {}, "shape", ((2,), np.ones(3)), np.ones((5, 4))])
+def test_a_forward_with_a_cache_is_pointed_to_the_argument(cache):
+    with pytest.raises((TypeError, ValueError), match="say cache=True"):
+        tr.check_backward(lambda z: (z, cache), lambda d, z: d, np.ones((5, 4)))
+    with pytest.raises(TypeError, match=r"with cache=True forward must return \(out, cache\), got"):
+        tr.check_backward(lambda z: z, lambda d, z: d, np.ones((5, 4)), cache=True)
+
+
+def fails(*_):
+    raise KeyError("weights")
+
+
+X, draw = np.ones((2, 3)), np.random.default_rng(0).random
+BAD_PASSES = {
+    "forward must not raise at this point, got KeyError": (fails, lambda d, x: d),
+    "backward must not raise at this point, got KeyError": (lambda x: x, fails),
+    "backward must not raise at this point, got TypeError": (lambda x: x, lambda d: d),
+    "the output of forward must be .* got an array of shape .* object": (lambda x: None, fails),
+    "the output of forward must be .* <U4": (lambda x: "text", fails),
+    r"the output of forward must be .* object": (lambda x: x.astype(object), fails),
+    "the output of forward must be .* complex128": (lambda x: x + 0j, fails),
+    r"the output of forward must be finite .* nan at \[0, 0\]": (lambda x: x * np.nan, fails),
+    "the output of forward must not be empty": (lambda x: x[:0], fails),
+    r"the gradient of x must have shape \(2, 3\), got \(3, 2\)": (lambda x: x, lambda d, x: d.T),
+    "the gradient of x must be an array of real": (lambda x: x, lambda d, x: "d"),
+    "backward must return 1 gradients, .* got 2": (lambda x: x, lambda d, x: (d, d)),
+    "backward returned no gradient of an array": (lambda x: x, lambda d, x: None),
+    "backward, in the gradient of x, must give the same": (lambda x: x, lambda d, x: d * draw()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("told", BAD_PASSES)
+def test_a_bad_pass_is_told_in_one_line(told):
+    with pytest.raises((TypeError, ValueError), match=told) as caught:
+        tr.check_backward(*BAD_PASSES[told], X)
+    assert "\n" not in str(caught.value)
+    if "KeyError" in told:
+        assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_backward_that_adds_up_over_calls_is_told():
+    total = np.zeros((2, 3))
+
+    def backward(dout, x):
+        nonlocal total
+        total = total + dout
+        return total
+
+    with pytest.raises(ValueError, match="gradient of x, must give the same result"):
+        tr.check_backward(np.positive, backward, X)
 
 
 def test_bad_arguments_of_check_backward_are_named():
@@ -106,6 +286,8 @@ def test_bad_arguments_of_check_backward_are_named():
         tr.check_backward(np.negative, lambda d, a: -d)
     with pytest.raises(ValueError, match="names must have 1 entries"):
         tr.check_backward(np.negative, lambda d, a: -d, x, names=("a", "b"))
+    with pytest.raises(ValueError, match="x, W: setting an array element with a sequence"):
+        tr.check_backward(lambda x, W: x, lambda d, x, W: d, [[1.0], [2.0, 3.0]], x)
     with pytest.raises(ValueError, match="forward must give the same result"):
         tr.check_backward(lambda a: a * np.random.default_rng().random(a.shape), lambda d, a: d, x)
 

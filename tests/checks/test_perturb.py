@@ -1,4 +1,4 @@
-"""One parameter moved by itself, many at once: the loss is that of the whole forward pass."""
+"""One pre-activation moved by itself, many at once: the loss is that of a whole forward pass."""
 
 import tracemalloc
 
@@ -18,21 +18,30 @@ def test_a_batch_of_perturbed_networks_is_what_each_of_them_gives_alone(activati
     net = objective.net
     problem = objective.on(X, y, sample_weight)
     network = Perturbations(net, objective.loss, problem.samples, net.params)
-    weights, biases = net.unpack(np.arange(net.n_params))
-    base = problem.data_value()
-    for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
-        places = np.concatenate([W.ravel(), b])
-        k = np.arange(len(places))
+    for layer, W in enumerate(net.weights):
+        n, j = (index.ravel() for index in np.indices((len(X), W.shape[1])))
         for step in (0.3, 1e-30j):
-            change, _, _ = network.change(layer, k, np.full(len(k), step))
-            for place, got in zip(places, change, strict=True):
-                moved = net.params + step * (np.arange(net.n_params) == place)
-                alone = problem.data_value(moved)
+            change, _, _ = network.change(layer, n, j, np.full(len(n), step))
+            for sample, unit, got in zip(n, j, change, strict=True):
+                alone = loss_of_one(
+                    objective, X[sample], problem.samples, sample, layer, unit, step
+                )
+                base = loss_of_one(objective, X[sample], problem.samples, sample, layer, unit, 0.0)
                 if isinstance(step, complex):
-                    size = abs(net.params).max() * 1e-30
+                    size = 1e-30 * (1 + abs(net.params).max())
                     assert got.imag == pytest.approx(alone.imag, rel=1e-9, abs=1e-12 * size)
                 else:
                     assert got == pytest.approx(alone - base, rel=1e-9, abs=1e-12 * (1 + abs(base)))
+
+
+def loss_of_one(objective, x, samples, sample, layer, unit, step):
+    """The loss of one sample, in a forward pass of it alone with a bias that moved for it."""
+    net, a = objective.net, x
+    for index, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+        moved = b + step * (np.arange(len(b)) == unit) * (index == layer)
+        z = a @ W + moved
+        a = layers.ACTIVATIONS[net.activation].forward(z)
+    return objective.loss.per_sample(z[np.newaxis], samples.targets[[sample]])[0]
 
 
 def test_a_chunk_of_one_gives_what_a_chunk_of_all_gives(monkeypatch):

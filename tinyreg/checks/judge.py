@@ -1,75 +1,110 @@
 """Is a given gradient the one that was measured? The verdict, coordinate by coordinate.
 
-Let v be the measured derivative with its error e, and g the given value.
+Let v be the measured derivative with its error e, s its natural scale, and g the given value.
 
 ============== ====================================================================================
-match          |g − v| ≤ rtol · max(|g|, |v|) + e
+match          |g − v| ≤ rtol · max(|g|, |v|) + e + atol, and e is small enough to have said
+               otherwise: at most 2 % of |v| or of s, or at most atol; or g agrees with a complex
+               step that real differences could neither prove nor refute
 kink           the function has a kink here, and g is v, the slope of the branch that the forward
-               pass takes (the convention relu'(0) = 0, say), or lies between D⁻ and D⁺
+               pass takes (the convention relu'(0) = 0, say), or belongs to the kink: it lies
+               between D⁻ and D⁺, and along other directions as well (`tinyreg.checks.kinks`)
 mismatch       neither: g is the derivative of another function
-inconclusive   there is no v to compare with, or e is as large as the gradient; the reason is told
+inconclusive   there is no v to compare with, or e is too large; the reason is told
 ============== ====================================================================================
 
 At a kink the branch's slope may lie outside [D⁻, D⁺]: relu(t) − relu(−t) is t, and with
 relu'(0) = 0 its backward pass says 0. That follows the convention and is no mistake, so the verdict
 is kink; but it is no subgradient either, and the report says that too.
+
+A gradient computed in single precision carries the rounding of its largest entries. A small entry
+that is off by no more than that is inconclusive.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from tinyreg.checks.differences import Measured
+from tinyreg.checks.differences import EPS, NOISE, Measured
 from tinyreg.validate import Array
 
 VERDICTS = ("match", "kink", "inconclusive", "mismatch")  # from the best to the worst
 MATCH, KINK, INCONCLUSIVE, MISMATCH = range(4)
+SMALL = 0.02  # a measurement with a larger error says nothing
+COARSE = "the gradient is in low precision, too coarse for its small entries: atol= allows for it"
+HIDDEN = NOISE + ": atol= says how much may be lost"
 
 
 class Part(NamedTuple):
-    """A gradient, or a term of it, and what was measured: arrays of one shape."""
+    """A gradient, or a term of it, and what was measured: arrays of one shape.
+
+    `clarke` says what `tinyreg.checks.kinks` found at kinks: 1 where the gradient belongs to the
+    kink, −1 where it does not, 0 where it was not asked.
+    """
 
     name: str
     given: Array
     measured: Measured
+    clarke: Array | float = 0.0
+
+    def each(self, change: Callable[[Array], Array]) -> Part:
+        """The same with every array changed."""
+        clarke = change(self.clarke) if isinstance(self.clarke, np.ndarray) else self.clarke
+        return Part(self.name, change(self.given), self.measured.each(change), clarke)
 
 
 class Judged(NamedTuple):
-    """For each coordinate: the verdict (0 to 3), the relative error, and is D⁻ ≤ g ≤ D⁺?"""
+    """For each coordinate: verdict (0 to 3), relative error, is D⁻ ≤ g ≤ D⁺?, reason."""
 
     verdict: Array
     error: Array
     between: Array
+    reason: Array
 
 
-def judge(part: Part, rtol: float) -> Judged:
-    """Each coordinate by the rule above."""
-    given, measured = part.given, part.measured
-    kink, value = measured.kink, measured.value
+def judge(part: Part, rtol: float, atol: float = 0.0, precision: float = EPS) -> Judged:
+    """Each coordinate by the rule above; `precision` is the epsilon of the given gradient."""
+    given, m = part.given, part.measured
+    kink, value = m.kink, m.value
+    # What rounding in the given precision may have done, by the entry and by the largest one.
+    coarse = 0.0 if precision <= EPS else 16 * precision
+    slopes = np.array([value, m.left, m.right])
+    largest = coarse * np.max(np.abs(slopes), initial=0.0, where=np.isfinite(slopes))
 
     def relative(distance: Array, size: Array, error: Array) -> Array:
-        # distance / (size + error/rtol) > rtol just when distance > rtol size + error
-        floor = np.maximum(np.abs(given), size) + error / rtol
+        # distance / (size + slack/rtol) > rtol just when distance > rtol size + slack
+        size = np.maximum(np.abs(given), size)
+        floor = size + (error + atol + coarse * size) / rtol
         return np.divide(distance, floor, out=np.zeros_like(distance), where=distance != 0)
 
     with np.errstate(invalid="ignore", over="ignore"):
-        off = relative(np.abs(given - value), np.abs(value), measured.error)
-        low, high = (f(measured.left, measured.right) for f in (np.minimum, np.maximum))
+        off = relative(np.abs(given - value), np.abs(value), m.error)
+        low, high = (f(m.left, m.right) for f in (np.minimum, np.maximum))
         outside = np.maximum(np.maximum(low - given, given - high), 0.0)
         size = np.maximum(np.abs(low), np.abs(high))
-        outside = np.where(kink, relative(outside, size, measured.side_error), np.inf)
+        outside = np.where(kink, relative(outside, size, m.side_error), np.inf)
+        near = np.abs(given - value) <= m.error + atol + largest
+        agreed = np.abs(given - m.unproved) <= max(rtol, 1e-3) * np.abs(given)
     between = kink & (outside <= rtol)
+    outside = np.where(part.clarke == 0, outside, np.where(part.clarke > 0, 0.0, np.inf))
     off = np.where(np.isnan(off), np.inf, off)
     off = np.where(kink, np.minimum(off, outside), off)
     verdict = np.where(off <= rtol, np.where(kink, KINK, MATCH), MISMATCH)
-    # Agreement to within an error as large as the gradient itself says nothing.
-    size = np.max(np.abs(given), initial=0.0, where=np.isfinite(given))
-    hidden = (given != 0) & (measured.error >= np.maximum(np.abs(given), 1e-2 * size))
-    verdict[hidden & (verdict == MATCH)] = INCONCLUSIVE
-    unknown = measured.reason != ""
-    verdict[unknown], off[unknown] = INCONCLUSIVE, 0.0
+
+    # Agreement to within an error as large as the slopes says nothing.
+    small = m.error <= np.maximum(SMALL * np.maximum(np.abs(value), m.scale), atol)
+    known = (m.reason == "") & (small | ((given == 0) & (value == 0)))
+    reason = np.where(m.reason == "", HIDDEN, m.reason)
+    reason[(verdict == MISMATCH) & near] = COARSE
+    wrong = (verdict == MISMATCH) & ~near & (kink | np.isfinite(value))
+    wrong &= (given != 0) | kink | (np.abs(value) > m.floor)
+    judged = wrong | (verdict == KINK) | ((verdict == MATCH) & known)
+    verdict[agreed & ~judged] = MATCH
+    reason[judged | agreed] = ""
+    verdict[reason != ""], off[(reason != "") | (agreed & ~judged)] = INCONCLUSIVE, 0.0
     wild = ~np.isfinite(given)
-    verdict[wild], off[wild] = MISMATCH, np.inf
-    return Judged(verdict, off, between)
+    verdict[wild], off[wild], reason[wild] = MISMATCH, np.inf, ""
+    return Judged(verdict, off, between, reason)

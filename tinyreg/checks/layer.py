@@ -1,28 +1,42 @@
-"""Any layer, anyone's: is its backward pass that of its forward pass?"""
+"""Any layer, anyone's: is its backward pass that of its forward pass?
+
+With an upstream gradient D, the function Σ D ⊙ forward(x) has the gradient backward(D) in every
+input and parameter: that is what a backward pass means. So each is checked as in `check_gradient`,
+for several random D. Many layers keep in forward what backward needs: forward is always called on
+the plain inputs right before backward, and complex numbers are given to a copy of the layer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import contextlib
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tinyreg import validate
-from tinyreg.checks.differences import measure
+from tinyreg.checks.differences import generator, measure
 from tinyreg.checks.function import (
-    METHODS,
     RTOL,
+    Variables,
+    alike,
     as_gradient,
     as_point,
+    call,
     check_repeats,
+    check_settings,
     name_of,
     precision_of,
     to_numpy,
 )
 from tinyreg.checks.judge import Part
+from tinyreg.checks.kinks import settle
 from tinyreg.checks.report import Report, add_row
-from tinyreg.validate import Array
+from tinyreg.validate import Array, describe
 
 
 def check_backward(
@@ -31,30 +45,37 @@ def check_backward(
     *arrays: ArrayLike,
     wrt: Sequence[int] | None = None,
     names: Sequence[str] | None = None,
+    cache: bool = False,
     upstreams: int = 2,
+    directions: int | None = None,
     method: str = "auto",
     seed: int = 0,
     rtol: float = RTOL,
+    atol: float = 0.0,
 ) -> Report:
     """Check a layer's backward pass against its forward pass, for all inputs.
 
-    With a random upstream gradient D, the function Σ D ⊙ forward(x) has the gradient
-    backward(D, x) in every input x: that is what a backward pass means. So each input is checked
-    as in `check_gradient`, for several D.
+    Give every axis another size, so that no transpose can hide. In a test of your own, write
+    ``tr.check_backward(forward, backward, x, W).raise_if_failed()``.
 
     Parameters
     ----------
-    forward : function of the arrays, returning one array
-    backward : function of (dout, *arrays)
-        Returns the gradients of the inputs in their order: a tuple or list, or a single array
-        where there is one input. A gradient of None is not checked.
+    forward : function of the inputs, returning an array, or a tuple or dict of arrays
+    backward : function of (dout, *inputs)
+        dout has the form of what forward returned. The gradients of the inputs come in their
+        order, or in a dict by name, or as a single array where there is one input. A gradient of
+        None is not checked.
     *arrays : the inputs
-        Arrays that are not of floats (labels, say) are handed on but not checked.
+        What is not of floats (labels, settings) is handed on but not checked.
     wrt : sequence of int, optional
-        Which of the inputs `backward` returns gradients of; all, if left out.
-    names : sequence of str, optional: of the inputs, for the report
-    upstreams : int, how many D are tried
-    method, seed, rtol : as for `check_gradient`
+        Which of the inputs `backward` returns gradients of; all, or all of floats, if left out.
+    names : sequence of str, optional: of the inputs; as forward has them, if left out
+    cache : bool
+        True: forward returns (out, cache), and backward is a function of (dout, cache).
+    upstreams : int, how many random dout are tried
+    directions : int, optional
+        Check along so many random directions of each input in place of each coordinate.
+    method, seed, rtol, atol : as for `check_gradient`
 
     Returns
     -------
@@ -63,8 +84,9 @@ def check_backward(
     Raises
     ------
     ValueError, TypeError
-        If the number of gradients is not that of the inputs, a gradient has another shape than
-        its input, the forward is random or not finite, or an argument is not as it should be.
+        If forward or backward raises, the number of gradients is not that of the inputs, a gradient
+        has another shape than its input, a second call gives something else, the output is not
+        finite, or an argument is not as it should be.
 
     Examples
     --------
@@ -74,108 +96,412 @@ def check_backward(
     >>> check_backward(affine_forward, affine_backward, x, W, b, names=("x", "W", "b")).ok
     True
 
-    A pair in the style of CS231n, `forward(x, …) -> out, cache` and `backward(dout, cache)`,
-    needs an adapter of two lines:
+    With a cache, in the style of CS231n:
 
     >>> def square_forward(x):
     ...     return x**2, x
     >>> def square_backward(dout, cache):
     ...     return 2 * cache * dout
-    >>> forward = lambda *a: square_forward(*a)[0]
-    >>> backward = lambda dout, *a: square_backward(dout, square_forward(*a)[1])
-    >>> check_backward(forward, backward, x).ok
+    >>> check_backward(square_forward, square_backward, x, cache=True).ok
     True
     """
-    validate.check_choice("method", method, METHODS)
-    validate.check_integer("seed", seed, least=0)
-    validate.check_integer("upstreams", upstreams, least=1)
-    validate.check_number("rtol", rtol, above=0)
-    inputs, names, chosen, floats = _inputs(arrays, wrt, names)
+    how = _How(upstreams, directions, method, seed, rtol, atol).checked()
+    layer = _Layer(forward, backward, arrays, names, cache, wrt)
+    return _judge(f"backward of {name_of(forward)}", layer, how)
 
-    def run(*values: Array) -> Array:
-        result = forward(*(value.copy() for value in values))
-        if isinstance(result, tuple):
-            raise TypeError(
-                f"forward must return one array, got a tuple of {len(result)}; the docstring of "
-                "check_backward has the adapter for a pair with a cache"
-            )
-        return to_numpy(result)
 
-    out = run(*inputs)
-    if out.dtype.kind not in "fiu":
-        came = validate.describe(out)
-        raise TypeError(f"forward must return an array of real numbers, got {came}")
-    rng = np.random.default_rng(seed)
-    report = Report(f"backward of {name_of(forward)}", [])
-    found: dict[int, list[Part]] = {}
-    for trial in range(upstreams):
-        dout = rng.standard_normal(out.shape)
-        gradients = _run_backward(backward, dout, inputs, len(chosen), report.notes)
-        for i, gradient in zip(chosen, gradients, strict=True):
-            if gradient is None or i not in floats:
-                continue
-            given = as_gradient(gradient, inputs[i].shape, f"the gradient of {names[i]}")
+def check_layer(
+    layer: Any,
+    *inputs: ArrayLike,
+    params: Mapping[str, str] | None = None,
+    forward: str = "forward",
+    backward: str = "backward",
+    names: Sequence[str] | None = None,
+    cache: bool = False,
+    upstreams: int = 2,
+    directions: int | None = None,
+    method: str = "auto",
+    seed: int = 0,
+    rtol: float = RTOL,
+    atol: float = 0.0,
+) -> Report:
+    """Check the backward pass of an object, for its inputs and its parameters.
 
-            def f(x: Array, i: int = i, dout: Array = dout) -> Any:
-                return np.sum(dout * run(*inputs[:i], x, *inputs[i + 1 :]))
+    Parameters are moved while it runs, and put back. Gradients are set to 0 before each backward
+    pass, as some layers add to them. Give every axis another size, so that no transpose can hide.
+    In a test of your own, write
+    ``tr.check_layer(layer, x, params={"W": "dW"}).raise_if_failed()``.
 
-            check_repeats("forward", f, inputs[i], finite=True)
-            eps = precision_of(given, out)
-            measured, notes = measure(f, inputs[i], method, rng, precision=eps)
-            report.notes.extend(notes)
-            part = Part(f"upstream {trial + 1}", given.astype(np.float64), measured.widened(eps))
-            found.setdefault(i, []).append(part)
-    if not found:
+    Parameters
+    ----------
+    layer : object with methods forward(*inputs) and backward(dout)
+        What they take and return is as in `check_backward`; backward may also return None.
+    *inputs : x, and more if forward takes more
+    params : dict of str to str, optional
+        The place of each parameter, and of its gradient after a backward pass. A place is an
+        attribute, or a way by dots through attributes, dicts and lists: "layers.0.grads.W".
+    forward, backward : str, the names of the methods
+    names : sequence of str, optional: of the inputs; as forward has them, if left out
+    cache : bool
+        True: forward returns (out, cache), and backward takes (dout, cache).
+    upstreams, directions, method, seed, rtol, atol : as for `check_backward`
+
+    Returns
+    -------
+    Report, with a row for each input and each parameter
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `check_backward`; and if a place does not exist, or does not hold an array of floats.
+
+    Examples
+    --------
+    >>> class Scale:
+    ...     def __init__(self):
+    ...         self.w, self.grads = np.array([2.0, 3.0]), {}
+    ...     def forward(self, x):
+    ...         self.x = x
+    ...         return self.w * x
+    ...     def backward(self, dout):
+    ...         self.grads["w"] = dout.sum(axis=0)  # it should be (self.x * dout).sum(axis=0)
+    ...         return self.w * dout
+    >>> x = np.array([[1.0, -1.0], [0.5, 2.0], [3.0, 1.0]])
+    >>> report = check_layer(Scale(), x, params={"w": "grads.w"})
+    >>> [(row["block"], row["match"], row["mismatch"]) for row in report.rows]
+    [('x', 6, 0), ('w', 0, 2)]
+    """
+    how = _How(upstreams, directions, method, seed, rtol, atol).checked()
+    own = _Parameters(layer, params or {}, len(inputs), forward, backward)
+    whole = _Layer(own.forward, own.backward, inputs, names, cache, own=own)
+    own.look_for_sums(whole)
+    return _judge(f"backward of {type(layer).__name__}", whole, how)
+
+
+class _How(NamedTuple):
+    """The settings that both checks share."""
+
+    upstreams: int
+    directions: int | None
+    method: str
+    seed: int
+    rtol: float
+    atol: float
+
+    def checked(self) -> _How:
+        """The same, or an error that names one."""
+        validate.check_integer("upstreams", self.upstreams, least=1)
+        check_settings(*self[1:])
+        return self
+
+
+def _judge(title: str, layer: _Layer, how: _How) -> Report:
+    """A row for each block: its gradients for several upstreams, against those measured."""
+    report, rng = Report(title, [], layer.notes), generator(how.seed)
+    out = check_repeats("forward", lambda _: layer.run(layer.points), layer.points[0])
+    size = how.upstreams, out.size
+    douts = rng.choice([-1.0, 1.0], size) * rng.uniform(0.5, 1.0, size)  # no output counts little
+    precision = precision_of(out, *(g for g in layer.pull(douts[0]) if g is not None))
+    for i, (name, x) in enumerate(zip(layer.names, layer.points, strict=True)):
+        if layer.pull(douts[0])[i] is None:
+            report.notes.append(f"{name} is not checked: backward returned no gradient of it")
+            continue
+        found = [_compare(layer, i, dout, rng, how, precision) for dout in douts]
+        parts = [part._replace(name=f"upstream {k}") for k, (part, _) in enumerate(found, 1)]
+        add_row(
+            report, name, parts, how.rtol, atol=how.atol, precision=precision,
+            refused=max(told for _, told in found), sizes={"N": layer.n_samples},
+            x=None if how.directions else x,
+        )  # fmt: skip
+    if not report.rows:
         raise ValueError("backward returned no gradient of an array of floats")
-    n_samples = len(out) if out.ndim else None
-    for i, parts in found.items():
-        add_row(report, names[i], parts, rtol, n_samples=n_samples)
+    layer.run(layer.points)  # what it keeps is of plain inputs again
+    report.notes[:] = dict.fromkeys(report.notes)
     return report
 
 
-def _inputs(
-    arrays: Sequence[ArrayLike], wrt: Sequence[int] | None, names: Sequence[str] | None
-) -> tuple[list[Array], list[str], list[int], list[int]]:
-    """The inputs with their names; positions of those with a gradient, and of those of floats."""
-    if not arrays:
-        raise ValueError("arrays must not be empty: hand in the inputs of forward")
-    inputs = [to_numpy(array) for array in arrays]
-    floats = [i for i, array in enumerate(inputs) if array.dtype.kind == "f"]
-    chosen = list(range(len(inputs))) if wrt is None else validate.check_list("wrt", wrt)
-    for i in chosen:
-        validate.check_integer("wrt must hold positions of inputs; each", i, least=0)
-        if i >= len(inputs):
-            raise ValueError(f"wrt must hold positions below {len(inputs)}, got {i}")
-    if not set(chosen) & set(floats):
-        raise TypeError("arrays must hold at least one array of floats to differentiate by")
-    names = [f"input {i}" for i in range(len(inputs))] if names is None else list(names)
-    if len(names) != len(inputs):
-        raise ValueError(f"names must have {len(inputs)} entries, got {len(names)}")
-    inputs = [as_point(names[i], a) if i in floats else a for i, a in enumerate(inputs)]
-    return inputs, names, chosen, floats
+def _compare(
+    layer: _Layer, i: int, dout: Array, rng: np.random.Generator, how: _How, precision: float
+) -> tuple[Part, str]:
+    """One block's gradient and the one measured, and why a kink does not hold it."""
+    name, x, vectors = layer.names[i], layer.points[i], None
+
+    def outputs(x: Array) -> Array:
+        return layer.run([*layer.points[:i], x, *layer.points[i + 1 :]])
+
+    def f(x: Array) -> Any:
+        return dout @ outputs(x)
+
+    told = f"backward, in the gradient of {name},"
+    given = check_repeats(told, lambda _: layer.pull(dout)[i], x).astype(np.float64)
+    if how.directions is not None:
+        vectors = rng.standard_normal((how.directions, *x.shape)) / np.sqrt(x.size)
+        given = np.tensordot(vectors, given, x.ndim)
+    measured, notes = measure(f, x, how.method, rng, vectors, precision)
+    layer.notes.extend(f"{name}: {note}" for note in notes)
+    part = Part("upstream", given, measured)
+    if vectors is not None:
+        return part, ""
+    return settle(part, f, outputs, x, lambda: layer.units[i], rng, how.rtol, precision)
 
 
-def _run_backward(
-    backward: Callable[..., Any],
-    dout: Array,
-    inputs: Sequence[Array],
-    wanted: int,
-    notes: list[str],
-) -> list[Any]:
-    """The gradients; a note is added for each argument that `backward` changes."""
-    handed = [dout.copy(), *(array.copy() for array in inputs)]
-    gradients = backward(*handed)
-    if not isinstance(gradients, tuple | list):
-        gradients = [gradients]
-    if len(gradients) != wanted:
-        raise ValueError(
-            f"backward must return {wanted} gradients, one for each input, got {len(gradients)} "
-            "(wrt= says which inputs they belong to)"
-        )
-    names = ["dout", *(f"input {i}" for i in range(len(inputs)))]
-    for name, before, after in zip(names, [dout, *inputs], handed, strict=True):
-        told = f"backward changes {name} in place"
-        if not np.array_equal(before, after) and told not in notes:
-            notes.append(told)
-    # A gradient may be a view of what was handed in.
-    return [None if g is None else np.array(to_numpy(g)) for g in gradients]
+# ---------------------------------------------------------------- the two passes
+
+
+class _Layer:
+    """The two passes between vectors: from values to outputs, from an upstream to gradients.
+
+    Backward takes what forward returned last, with `cache`; nothing more, where an object keeps its
+    `own` parameters; and else the inputs once more.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        backward: Callable[..., Any],
+        arrays: Sequence[Any],
+        names: Sequence[str] | None,
+        cache: bool,
+        wrt: Sequence[int] | None = None,
+        own: _Parameters | None = None,
+    ) -> None:
+        n = len(arrays)
+        if not n:
+            raise ValueError("arrays must not be empty: hand in the inputs of forward")
+        self.forward, self.backward, self.cache, self.own = forward, backward, cache, own
+        self.inputs = _names(own.method if own else forward, n, names)
+        told = "wrt must hold positions of inputs; each"
+        self.chosen = list(range(n)) if wrt is None else validate.check_list("wrt", wrt)
+        for i in self.chosen:
+            if validate.check_integer(told, i, least=0) >= n:
+                raise ValueError(f"wrt must hold positions below {n}, got {i}")
+        with validate.named(", ".join(self.inputs)):  # rows of different lengths are refused
+            self.arrays = [to_numpy(a) if isinstance(a, list | tuple) else a for a in arrays]
+        self.moved = [i for i in self.chosen if to_numpy(self.arrays[i]).dtype.kind == "f"]
+        blocks = {self.inputs[i]: as_point(self.inputs[i], arrays[i]) for i in self.moved}
+        params = own.points if own else {}
+        if both := set(self.inputs) & set(params):
+            raise ValueError(f"names must not be those of params, got {', '.join(both)}")
+        self.names, self.points = [*blocks, *params], [*blocks.values(), *params.values()]
+        if not self.points:
+            raise TypeError("arrays must hold at least one array of floats to differentiate by")
+        left = [self.inputs[i] for i in self.chosen if i not in self.moved]
+        self.notes = [f"{name} is not checked: it is no array of floats" for name in left]
+        out, _ = self._outputs(forward, self._handed(self.points))
+        try:
+            self.form = Variables("the output of forward", out)
+            self.pull(np.zeros(self.form.vector.size))
+        except (TypeError, ValueError) as error:
+            if cache or not isinstance(out, tuple):
+                raise
+            text = f"{error} (where forward returns (out, cache), say cache=True)"
+            raise type(error)(text) from error.__cause__
+        self.n_samples = (*self.form.blocks[0].shape, 1)[0]
+
+    def _handed(self, values: Sequence[Array]) -> list[Any]:
+        """What forward takes, in copies of its own, with these values for what is moved."""
+        fresh = [copy.deepcopy(a) if isinstance(a, np.ndarray | dict) else a for a in self.arrays]
+        for i, value in zip(self.moved, values, strict=False):
+            fresh[i] = alike(value.copy(), self.arrays[i])
+        return fresh + [value.copy() for value in values[len(self.moved) :]]
+
+    def _outputs(self, forward: Callable[..., Any], handed: Sequence[Any]) -> tuple[Any, Any]:
+        """What forward returned, and the cache."""
+        result = call("forward", forward, *handed)
+        if not self.cache:
+            return result, None
+        if not isinstance(result, tuple | list) or len(result) < 2:
+            came = describe(result)
+            raise TypeError(f"with cache=True forward must return (out, cache), got {came}")
+        *outs, kept = result
+        return (outs[0] if len(outs) == 1 else tuple(outs)), kept
+
+    @functools.cached_property
+    def twin(self) -> Callable[..., Any]:
+        """A forward that may keep complex numbers: if it is a method, that of a copied object."""
+        return copy.deepcopy(self.forward)
+
+    def run(self, values: Sequence[Array]) -> Array:
+        """All outputs as one vector."""
+        forward = self.twin if any(map(np.iscomplexobj, values)) else self.forward
+        out, _ = self._outputs(forward, self._handed(values))
+        out = list(out.values()) if isinstance(out, Mapping) else out
+        several = out if isinstance(out, tuple | list) else [out]
+        return np.concatenate([np.ravel(to_numpy(each)) for each in several])
+
+    def pull(self, dout: Array) -> list[Any]:
+        """The gradients, by a forward pass on the plain inputs and then the backward pass."""
+        handed, upstream = self._handed(self.points), dout.copy()
+        _, kept = self._outputs(self.forward, handed)
+        self._look("forward", handed)
+        given = self.form.like(upstream)
+        given = tuple(given) if isinstance(given, list) else given
+        rest = [kept] if self.cache else []
+        if not self.cache and not self.own:
+            rest = handed = self._handed(self.points)
+        found = self._by_name(call("backward", self.backward, given, *rest))
+        self._look("backward", handed)
+        if not np.array_equal(upstream, dout):
+            self.notes.append("backward changes dout in place")
+        if self.own:
+            found |= self.own.gradients()
+        gradients: list[Array | None] = []
+        for name, point in zip(self.names, self.points, strict=True):
+            g, told = found.get(name), f"the gradient of {name}"
+            gradients.append(None if g is None else as_gradient(g, point.shape, told).copy())
+        return gradients
+
+    @functools.cached_property
+    def units(self) -> list[Array]:
+        """For each block the gradients of each output alone, in rows."""
+        pulled = [self.pull(unit) for unit in np.eye(self.form.vector.size)]
+        return [np.array([np.ravel(each) for each in block]) for block in zip(*pulled, strict=True)]
+
+    def _look(self, who: str, handed: Sequence[Any]) -> None:
+        """A note for each input that was changed."""
+        fresh = self._handed(self.points)
+        for i in self.moved:
+            told = f"changes {self.inputs[i]} in place"
+            known = any(note.endswith(told) for note in self.notes)
+            if not known and not np.array_equal(to_numpy(handed[i]), to_numpy(fresh[i])):
+                self.notes.append(f"{who} {told}")
+
+    def _by_name(self, came: Any) -> dict[str, Any]:
+        """What backward returned, by the names of the inputs."""
+        if isinstance(came, Mapping):
+            if other := [str(name) for name in came if name not in self.inputs]:
+                wanted = f"name its gradients as the inputs, {', '.join(self.inputs)} (see names=)"
+                raise ValueError(f"backward must {wanted}, got {', '.join(other)}")
+            return dict(came)
+        if came is None:
+            return {}
+        came = came if isinstance(came, tuple | list) else [came]
+        belongs = self.moved if len(came) == len(self.moved) else self.chosen
+        if len(came) != len(belongs):
+            raise ValueError(
+                f"backward must return {len(belongs)} gradients, one for each input, got "
+                f"{len(came)} (wrt= says which inputs they belong to)"
+            )
+        return {self.inputs[i]: gradient for i, gradient in zip(belongs, came, strict=True)}
+
+
+def _names(forward: Callable[..., Any], n: int, names: Sequence[str] | None) -> list[str]:
+    """A name for each input: as forward itself has them, if none are given."""
+    if names is not None:
+        names = validate.check_list("names", names)
+        if len(names) != n or len(set(names)) != n:
+            raise ValueError(f"names must have {n} entries, each once, got {names}")
+        return names
+    with contextlib.suppress(TypeError, ValueError):  # some functions do not tell
+        own = inspect.signature(forward).parameters.values()
+        told = [each.name for each in own if each.kind <= each.POSITIONAL_OR_KEYWORD]
+        if len(told) >= n:
+            return told[:n]
+    return [f"input {i}" for i in range(n)]
+
+
+# ---------------------------------------------------------------- the parameters of an object
+
+
+class _Parameters:
+    """An object's parameters: moved while its forward runs, their gradients read afterwards."""
+
+    def __init__(
+        self, layer: Any, places: Mapping[str, str], n: int, forward: str, backward: str
+    ) -> None:
+        self.layer, self.n, self.names, self.clears = layer, n, (forward, backward), True
+        for name in self.names:
+            if not callable(getattr(layer, str(name), None)):
+                raise TypeError(f"layer must have a method {name!r}, got {describe(layer)}")
+        self.method = getattr(layer, forward)
+        self.places = validate.check_type("params", places, dict, "a dict of places")
+        for place in [*places, *places.values()]:
+            validate.check_type("each place in params", place, str, 'a name such as "grads.W"')
+        self.points = {place: as_point(place, _get(layer, place)) for place in places}
+
+    def forward(self, *values: Any) -> Any:
+        """Its forward pass, with these values of the inputs and the parameters."""
+        with self._moved(values[self.n :]):
+            return getattr(self.layer, self.names[0])(*values[: self.n])
+
+    def backward(self, *given: Any) -> Any:
+        """Its backward pass, from gradients of 0."""
+        for place in self.places.values() if self.clears else ():
+            with contextlib.suppress(ValueError):  # the backward pass may make it
+                gradient = _get(self.layer, place)
+                if not _write(gradient, np.zeros((), bool)):
+                    _put(self.layer, place, 0 * gradient)
+        with self._moved(list(self.points.values())):
+            return getattr(self.layer, self.names[1])(*given)
+
+    def gradients(self) -> dict[str, Any]:
+        """Those of the parameters, from their places."""
+        return {name: _get(self.layer, place) for name, place in self.places.items()}
+
+    def look_for_sums(self, whole: _Layer) -> None:
+        """A note where a second backward pass adds to a gradient."""
+        dout = generator(0).standard_normal(whole.form.vector.size)
+        once, self.clears = whole.pull(dout), False
+        twice, self.clears = whole.pull(dout), True
+        for name, a, b in zip(whole.names, once, twice, strict=True):
+            if name in self.places and not np.allclose(a, b, equal_nan=True):
+                told = f"backward adds to {self.places[name]}: it is set to 0 before each call"
+                whole.notes.append(told)
+
+    @contextlib.contextmanager
+    def _moved(self, values: Sequence[Array]) -> Iterator[None]:
+        """The layer with these values, and in the end as it was.
+
+        An array is written to where it can hold them, as other names may stand for it too; else
+        there is another object in its place meanwhile.
+        """
+        before = [(place, _get(self.layer, place)) for place in self.places]
+        kept = [np.array(to_numpy(own)) for _, own in before]
+        try:
+            for (place, own), value in zip(before, values, strict=True):
+                if not _write(own, value):
+                    _put(self.layer, place, alike(value, own)[()])
+            yield
+        finally:
+            for (place, own), value in zip(before, kept, strict=True):
+                _write(own, value)
+                if _get(self.layer, place) is not own:
+                    _put(self.layer, place, own)
+
+
+def _write(own: Any, value: Array) -> bool:
+    """Write to an array, if it can hold the value."""
+    fits = isinstance(own, np.ndarray) and own.flags.writeable
+    if fits := fits and np.can_cast(value.dtype, own.dtype):
+        own[...] = value
+    return fits
+
+
+def _get(layer: Any, place: str) -> Any:
+    """What lies at a place, and is not None."""
+    found = layer
+    try:
+        for step in place.split("."):
+            if isinstance(found, Mapping):
+                found = found[step]
+            else:
+                row = isinstance(found, list | tuple)
+                found = found[int(step)] if row else getattr(found, step)
+        if found is None:
+            raise LookupError("None lies there")
+    except (AttributeError, LookupError, ValueError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise ValueError(f"params must name places in the layer, got {place!r}: {told}") from error
+    return found
+
+
+def _put(layer: Any, place: str, value: Any) -> None:
+    """Let it lie there."""
+    way, _, last = place.rpartition(".")
+    owner = _get(layer, way) if way else layer
+    if isinstance(owner, dict):
+        owner[last] = value
+    elif isinstance(owner, list):
+        owner[int(last)] = value
+    else:
+        setattr(owner, last, value)

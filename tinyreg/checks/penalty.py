@@ -1,9 +1,9 @@
-"""A penalty's derivatives from its values, and its four methods checked against one another."""
+"""A penalty's derivatives from its values, and its methods checked against one another."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,27 +13,34 @@ from scipy.optimize import minimize_scalar
 from tinyreg.checks.differences import (
     EPS,
     SHRINK,
+    Differences,
     Line,
     Measured,
     along,
     complex_slope,
     from_lines,
-    ladder,
-    measure,
+    generator,
+    power_of_2,
+    quiet,
+    sizes,
     unit_vectors,
 )
 from tinyreg.checks.function import (
     RTOL,
     as_gradient,
     as_point,
+    call,
     check_repeats,
     scalar_function,
-    to_numpy,
 )
 from tinyreg.checks.judge import Part
+from tinyreg.checks.kinks import settle
 from tinyreg.checks.report import Report, add_row
 from tinyreg.core.penalties import Penalty
-from tinyreg.validate import Array, check_integer, check_number, check_penalty_type
+from tinyreg.validate import Array, check_integer, check_number, describe
+
+Value = Callable[[Array], float]
+One = Callable[[Any], Any]  # R₁, of one number
 
 # ---------------------------------------------------------------- its derivatives
 
@@ -49,15 +56,28 @@ def penalty_slopes(R: Penalty, w: Array) -> Measured:
     at_kink = np.zeros(w.shape, bool) if R.smooth else w == 0
     guess = np.asarray(R.subgradient(w.copy()), dtype=np.float64)
     if guess.shape != w.shape or not _proved(R, w, guess, ~at_kink):
-        return one_by_one(R, w)
-    out = Measured.smooth(guess, 1e-9 * np.abs(guess))
+        return one_by_one(guarded(R.value), w)
+    out = Measured.smooth(guess, 1e-9 * np.abs(guess), np.abs(guess))
     if at_kink.any():
-        out.put(at_kink, one_by_one(R, w, at_kink))
+        out.put(at_kink, one_by_one(guarded(R.value), w, at_kink))
     return out
 
 
+def guarded(value: Callable[[Array], Any]) -> Callable[[Array], Any]:
+    """R.value, infinite outside of its domain, where it may raise or be NaN; complex steps pass."""
+
+    def finite_or_inf(w: Array) -> Any:
+        try:
+            result = np.asarray(value(w.copy())).item()
+        except Exception:  # away from w a penalty may refuse
+            return np.inf
+        return np.inf if np.isnan(result) else result
+
+    return finite_or_inf
+
+
 def _proved(R: Penalty, w: Array, guess: Array, where: Array) -> bool:
-    rng = np.random.default_rng(0)
+    rng = generator(0)
     if not np.isfinite(guess).all():
         return False
     size = np.abs(guess)
@@ -69,55 +89,106 @@ def _proved(R: Penalty, w: Array, guess: Array, where: Array) -> bool:
         if not abs(slope - np.vdot(guess, nudge)) <= 64 * EPS * np.vdot(size, np.abs(nudge)):
             return False
         # By real differences too: weights are stretched by 1 ± h, so that none crosses 0.
-        h = 1e-4
-        stretch = v * np.where(w == 0, 1.0, w)
+        h, stretch = 1e-4, v * sizes(w)
         up, down = R.value(w + h * stretch), R.value(w - h * stretch)
         error = 1e-6 * np.vdot(size, np.abs(stretch)) + 64 * EPS * abs(up) / h
-        if not abs((up - down) / (2 * h) - np.vdot(guess, stretch)) <= error + h * h:
+        if not abs((up - down) / (2 * h) - np.vdot(guess, stretch)) <= error:
             return False
     return True
 
 
-def one_by_one(R: Penalty, w: Array, where: Array | None = None) -> Measured:
+def one_by_one(value: Value, w: Array, where: Array | None = None) -> Measured:
     """Each weight measured alone; or only those `where`, in one row."""
     shape = w.shape if where is None else (np.count_nonzero(where),)
     where = np.ones(w.shape, bool) if where is None else where
-    flat = w.ravel()
-    halves = [half for half in (flat[::2], flat[1::2]) if half.size]
-    if w.ndim == 1 and _is_sum(R.value, w, halves):
-        # One number alone says it, and equal weights agree.
-        values, inverse = np.unique(w[where], return_inverse=True)
-        lines = [_one_weight(R.value, np.array([u]), np.ones(1), alone=True) for u in values]
-        return from_lines([lines[i] for i in inverse], shape)
-    units = unit_vectors(w.shape)
-    return from_lines([_one_weight(R.value, w, e) for i, e in units if where[i]], shape)
+    one = of_one_number(value, w)
+    if one:
+        return _numbers(one, w[where], float(np.max(sizes(w)))).each(lambda a: a.reshape(shape))
+    unit = _unit(w)
+    real = Differences(lambda u: value(unit * u), w / unit, generator(0))
+    lines = [_one_weight(real, e) for i, e in unit_vectors(w.shape) if where[i]]
+    return _times(1 / unit, from_lines(lines, shape))
 
 
-def _is_sum(value: Callable[[Array], float], w: Array, pieces: Sequence[Array]) -> bool:
-    """Is R(w) the sum of R of these pieces of w?"""
-    try:
-        whole, parts = value(w), sum(value(piece) for piece in pieces)
-    except (TypeError, ValueError, IndexError):
-        return False
-    return bool(abs(whole - parts) <= 1e-10 * max(abs(whole), abs(parts)))
+def _unit(w: Array) -> float:
+    """About the largest weight: steps are to be in proportion to it. It divides exactly."""
+    return power_of_2(float(np.max(sizes(w))))
 
 
-def _one_weight(
-    value: Callable[[Array], float], w: Array, e: Array, *, alone: bool = False
-) -> Line:
-    base, at = float(value(w)), abs(float(np.vdot(e, w)))
+def _times(factor: float, slopes: Measured) -> Measured:
+    return slopes.each(lambda array: array if array.dtype == object else factor * array)
+
+
+def of_one_number(value: Value, w: Array) -> One | None:
+    """R₁ if R(w) = Σ R₁(w_i), and else None.
+
+    If so, the numbers of two arrays can be dealt out anew among them. Arrays of one number are
+    used where they say the same, and else arrays of w's shape in which all are equal.
+    """
+    rng, n = generator(0), w.size
+    nonzero = w[w != 0] if w.any() else np.ones(1)
+    for spread in (0.0, 1e-2, 1.0, 1e2):
+        drawn = rng.choice(nonzero, 2 * n) * spread * rng.uniform(0.5, 1.0, 2 * n)
+        if spread == 0:
+            drawn = np.concatenate([w.ravel(), w.ravel()])
+        sums = []
+        for numbers in (drawn, rng.permutation(drawn)):
+            sums.append(sum(float(value(half)) for half in numbers.reshape(2, *w.shape)))
+        if np.isfinite(sums[0]) and not abs(sums[1] - sums[0]) <= 1e-10 * abs(sums[0]):
+            return None
+
+    def of(shape: tuple[int, ...]) -> One:
+        return lambda u: value(np.full(shape, u)) / int(np.prod(shape))
+
+    single, same = of((1,)), of(w.shape)
+    if all(abs(single(u) - same(u)) <= 1e-12 * abs(same(u)) for u in nonzero[:3]):
+        return single
+    return same
+
+
+def _numbers(one: One, w: Array, size: float) -> Measured:
+    """R₁' at each number; equal ones agree."""
+    values, inverse = np.unique(w, return_inverse=True)
+    lines = [_one_number(one, u, size) for u in values]
+    return from_lines([lines[i] for i in inverse.ravel()], w.shape)
+
+
+def _one_number(one: One, u: float, size: float) -> Line:
+    """R₁' at u by steps in proportion to u, so that none crosses 0."""
+    base, first = float(one(u)), 1e-5 * (abs(u) or size)
+    steps = [first * SHRINK**-k for k in range(4)]
     noise = EPS * max(abs(base), float(np.finfo(float).tiny))
-    steps = ladder(at, EPS)
-    if alone:  # R(w) ≈ 0 is exact then, so the steps may be in proportion to w, never crossing 0
-        steps = [1e-5 * (at or 1.0) * SHRINK**-k for k in range(4)]
-    line = along(lambda t: float(value(w + t * e)), base, steps, noise)
-    branch = complex_slope(value, w, e)
-    if not line.kink or not np.isfinite(branch):
+    line = along(lambda t: float(one(u + t)), base, [*steps, first], noise)
+    up, down = (complex_slope(one, np.array(u), np.array(sign)) for sign in (1.0, -1.0))
+    branch = up if abs(up + down) <= 1e-9 * abs(up) else np.nan
+    return _at_kink(line, lambda t: float(one(u + t)), first, branch)
+
+
+def _one_weight(real: Differences, e: Array) -> Line:
+    at = abs(float(np.vdot(e, real.x))) or float(np.max(sizes(real.x)))
+    branch = complex_slope(real.f, real.x, e)
+    branch = branch if real.odd(e, branch) else np.nan
+    return _at_kink(real.along(e), lambda t: real.value(real.x + t * e), 1e-5 * at, branch)
+
+
+def _at_kink(line: Line, phi: Callable[[float], float], h: float, branch: float) -> Line:
+    """With the branch's slope at a kink; and D± infinite where φ jumps, or rises as √|t| does."""
+    if line.kink and np.isfinite(branch):
+        return line._replace(value=branch, error=line.side_error)
+    if not line.reason:
         return line
-    return line._replace(value=branch, error=line.side_error)
+    sides = []
+    for step in (-h, h):
+        near, far = ((phi(t) - phi(0)) / t for t in (step / SHRINK**2, step / SHRINK))
+        steep = not np.isfinite(near) or abs(near) > 2 * abs(far)
+        sides.append((np.sign(near) * np.inf if steep else near, 0.0 if steep else abs(near - far)))
+    (left, off), (right, other) = sides
+    if np.isnan([left, right]).any() or np.isfinite([left, right]).all():
+        return line
+    return Line(left=left, right=right, side_error=off + other)
 
 
-# ---------------------------------------------------------------- its four methods
+# ---------------------------------------------------------------- its methods
 
 
 def check_penalty(
@@ -128,32 +199,42 @@ def check_penalty(
     `value` is taken to be right, and the others have to fit it:
 
     - the subgradient is its derivative, or lies between D⁻ and D⁺ at a kink;
-    - prox(w, t) minimises R(u) + Σ (u − w)²/(2t): no other u, tried coordinate by coordinate and
-      along random directions, is better;
+    - prox(w, t) minimises R(u) + Σ (u − w)²/(2t): no other u is better, and (w − u)/t lies between
+      D⁻ and D⁺ at u. Of several minimisers any may be returned;
     - residual(w, g) is the distance of −g to [D⁻, D⁺], it is 0 for −g = the subgradient, and 0
       at u = prox(w, t) for −g = (w − u)/t: the prox is a step along a subgradient at arrival;
     - `smooth` is False where there is a kink at 0, and NaN weights stay NaN.
 
-    Each is looked at for w, and again with half of the weights at 0.
+    Each is looked at for w, for w with half of its weights at 0, and at probes: of a penalty that
+    acts on each number alike, numbers of all sizes and signs, and some close to where its prox or
+    its subgradient changes its formula; of another one, w times such factors.
+
+    Not every penalty needs all of it. A note says what was not asked: `residual` and `smooth` where
+    there are none, an array of steps where prox refuses it. A prox that raises for NaN hides
+    nothing; one that makes it a number fails if the penalty's class is derived from one of
+    tinyreg's, whose training relies on it, and else is told in a note. The value may be infinite
+    away from w, as an indicator's is; there the subgradient is not asked.
 
     Parameters
     ----------
     penalty : Penalty
+        value, subgradient and prox, and perhaps residual and smooth
     w : array of floats
-        One-dimensional, or a matrix for a penalty of matrices; some dozen numbers of different
-        sizes and signs are enough.
+        Any shape that the penalty takes; some dozen numbers of different sizes and signs are
+        enough.
     step : float, t > 0
     seed : int, of the random directions, zeros and steps
     rtol : float, the relative error allowed, beyond what the measurements leave open
 
     Returns
     -------
-    Report, with a row for each of the four, and for `smooth` and NaN
+    Report, with a row for each method, and for `smooth` and NaN
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as it should be, or a method returns something of another shape.
+        If an argument is not as it should be, if value is not finite at w, or if a method raises
+        or returns something of another shape.
 
     Examples
     --------
@@ -168,185 +249,313 @@ def check_penalty(
     >>> [row["block"] for row in report.rows if row["mismatch"]]
     ['prox', 'prox and residual', 'prox, a step each']
     """
-    if penalty is None:
-        raise TypeError("penalty must be a penalty such as L1(1e-3), got NoneType None")
-    check_penalty_type("penalty", penalty)
+    wanted = ("value", "subgradient", "prox")
+    if isinstance(penalty, type) or not all(callable(getattr(penalty, m, None)) for m in wanted):
+        told = "with the methods value, subgradient and prox"
+        raise TypeError(
+            f"penalty must be a penalty such as L1(1e-3), {told}, got {describe(penalty)}"
+        )
     point = as_point("w", w)
     t = check_number("step", step, above=0)
     check_number("rtol", rtol, above=0)
     check_integer("seed", seed, least=0)
-    rng = np.random.default_rng(seed)
     value = scalar_function("penalty.value", penalty.value)
     check_repeats("penalty.value", value, point, finite=True)
-    sparse = point * (rng.permutation(point.size) < point.size / 2).reshape(point.shape)
-    steps = t * rng.uniform(0.5, 1.5, point.shape)
-    separable = point.ndim == 1 and _is_sum(value, point, np.split(point, point.size))
-    tries = _Tries(penalty, value, separable, rng)
-    for u in (point, sparse if sparse.any() else np.zeros_like(point)):
-        subgradient, slopes = tries.subgradient(u)
-        tries.prox("prox", u, t, subgradient)
-        tries.prox("prox, a step each", u, steps, subgradient)
-        tries.residual(u, subgradient, slopes)
-    if not tries.separable:
-        tries.residual_at_zero(point)
-
     report = Report(f"penalty {penalty!r}, step {t:g}", [])
-    for block, parts in tries.parts.items():
-        add_row(report, block, parts, rtol)
-    kinked, _ = measure(value, np.zeros_like(point), "central", rng)
-    text = "penalty.smooth is True, but the value has a kink at 0"
-    _add_fact(report, "smooth", not (penalty.smooth and kinked.kink.any()), text)
-    text = "penalty.prox turns NaN into a number, and hides that training has diverged"
-    _add_fact(report, "NaN", _keeps_nan(penalty, point, t), text)
+    with quiet():
+        tries = _Tries(penalty, point, t, generator(seed), rtol)
+        tries.everywhere()
+        for block, parts in tries.parts.items():
+            # What prox returned was judged in `_Tries.prox`, as a step from w and with rtol.
+            add_row(report, block, parts, EPS if block in PROX else rtol, refused=tries.refused)
+        _add_facts(report, penalty, tries)
     return report
 
 
-@dataclass
+PROX = ("prox", "prox, a step each")
+NEAR = 10.0 ** -np.array([6.0, 4.0, 3.0, 2.0, 1.5, 1.0, 0.5])  # from a change of formula, × w
+MOST = 300  # probes, in at most 60 arrays
+
+
 class _Tries:
     """What the methods return at several weights, beside what it should be: `parts` by block."""
 
-    penalty: Penalty
-    value: Callable[[Array], float]
-    separable: bool  # a sum over weights
-    rng: np.random.Generator
-    parts: dict[str, list[Part]] = field(default_factory=dict)
+    def __init__(
+        self, penalty: Penalty, w: Array, t: float, rng: np.random.Generator, rtol: float
+    ) -> None:
+        self.penalty, self.w, self.t, self.rng, self.rtol = penalty, w, t, rng, rtol
+        self.parts: dict[str, list[Part]] = {}
+        self.notes: list[str] = []
+        self.refused = ""
+        self.value = guarded(penalty.value)
+        self.has_residual = hasattr(penalty, "residual")
+        self.one = of_one_number(self.value, w)
+        self.steps = t * rng.uniform(0.5, 1.5, w.shape)
+        self.size = float(np.max(sizes(w)))
+        self.slope = float(np.abs(np.nan_to_num(self.ask("subgradient", w))).max())
+        nonzero = np.append(np.abs(w[w != 0]), [self.size, t * self.slope or self.size])
+        scan = np.geomspace(nonzero.min() * 1e-3, nonzero.max() * 1e3, 1500)
+        self.scan = np.concatenate([-scan[::-1], scan])
+        if self.one:
+            pool = np.append(self.scan[::8], 0.0)
+            pool = np.concatenate([pool, self.each("prox", pool, t), w.ravel()])
+            self.pool = np.unique(pool[np.isfinite(pool)])
+            self.heights = np.array([float(self.one(u)) for u in self.pool])
 
-    def _add(self, block: str, given: Any, measured: Measured) -> None:
-        array = as_gradient(given, measured.value.shape, f"penalty.{block.split(',')[0]}")
+    def everywhere(self) -> None:
+        """Ask everything at w, with half of the weights at 0, and at probes."""
+        half = self.rng.permutation(self.w.size) < self.w.size / 2
+        own = [self.w, np.where(half.reshape(self.w.shape), self.w, 0.0)]
+        for number, w in enumerate([*own, *self.probes()]):
+            inside = np.isfinite(self.value(w))
+            if inside:
+                given, slopes = self.subgradient(w, own=number < 2)
+            self.prox("prox", w, self.t)
+            if not self.notes and (self.one or number < 2):
+                self.prox("prox, a step each", w, self.steps)
+            if inside and self.has_residual:
+                self.residual(w, given, slopes)
+
+    # ------------------------------------------------ the methods, on copies
+
+    def ask(self, method: str, *arguments: Any) -> Array:
+        """What a method returns, of w's shape."""
+        copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+        result = call(f"penalty.{method}", getattr(self.penalty, method), *copies)
+        return as_gradient(result, self.w.shape, f"penalty.{method}").astype(np.float64)
+
+    def each(self, method: str, numbers: Array, *arguments: Any) -> Array:
+        """The same for any array of numbers, handed in by arrays of w's shape."""
+        came = [self.ask(method, w, *arguments) for w in self.packed(numbers)]
+        return np.ravel(came)[: numbers.size].reshape(numbers.shape)
+
+    def packed(self, numbers: Array) -> Array:
+        """As arrays of w's shape, the last of them filled up."""
+        return np.resize(numbers, (-(-numbers.size // self.w.size), *self.w.shape))
+
+    def finite(self, numbers: Array) -> Array:
+        """Which are in the domain."""
+        assert self.one
+        return np.array([np.isfinite(self.one(u)) for u in numbers], bool)
+
+    # ------------------------------------------------ probes
+
+    def probes(self) -> list[Array]:
+        """Arrays of all sizes, and close to where prox or subgradient changes its formula."""
+        if not self.one:
+            ray = np.where(self.w == 0, 1.0, self.w / self.size)
+
+            def on_ray(c: Array) -> Array:
+                return np.array([self.ask("prox", x * ray, self.t).ravel() for x in c])
+
+            breaks = _breaks(on_ray, self.scan[self.scan.size // 2 :: 12])[:4]
+            spread = np.array([-1.0, 1e-2, 1e2]) * self.size
+            return [c * ray for c in np.concatenate([spread, 0.99 * breaks, 1.01 * breaks])]
+
+        def asked(method: str, *arguments: Any) -> Callable[[Array], Array]:
+            return lambda numbers: self.each(method, numbers, *arguments)[:, np.newaxis]
+
+        breaks = _breaks(asked("prox", self.t), self.scan)
+        inside = self.scan[self.finite(self.scan[::8]).repeat(8)[: self.scan.size]]
+        if inside.size > 5:
+            breaks = np.concatenate([breaks, _breaks(asked("subgradient"), inside)])
+        breaks = np.concatenate([breaks, self.each("prox", breaks, self.t)])
+        near = [breaks * (1 + off) for off in (*NEAR, *-NEAR)]
+        numbers = np.unique(np.concatenate([*near, self.scan[::75]]))
+        numbers = self.rng.permutation(numbers)[: min(MOST, 60 * self.w.size)]
+        inside = self.finite(numbers)
+        return [w for u in (numbers[inside], numbers[~inside]) if u.size for w in self.packed(u)]
+
+    # ------------------------------------------------ what is asked
+
+    def add(self, block: str, given: Array, measured: Measured) -> None:
+        """One more try."""
         tried = self.parts.setdefault(block, [])
-        tried.append(Part(f"try {len(tried) + 1}", array.astype(np.float64), measured))
+        tried.append(Part(f"try {len(tried) + 1}", given, measured))
 
-    def _add_zero(self, block: str, given: Any, error: Array) -> None:
+    def add_zero(self, block: str, given: Array, error: Array) -> None:
         """`given` should be 0."""
         given = np.where(np.abs(given) <= error, 0.0, given)
-        self._add(block, given, Measured.smooth(np.zeros(error.shape), error))
+        self.add(block, given, Measured.smooth(np.zeros(error.shape), error))
 
-    def subgradient(self, w: Array) -> tuple[Array, Measured]:
+    def subgradient(self, w: Array, *, own: bool) -> tuple[Array, Measured]:
         """It is the derivative of the value."""
-        given = to_numpy(self.penalty.subgradient(w.copy()))
-        slopes = one_by_one(self.penalty, w)
-        self._add("subgradient", given, slopes)
+        given, one = self.ask("subgradient", w), self.one
+        slopes = _numbers(one, w, self.size) if one else one_by_one(self.value, w)
+        if not own:  # a probe that cannot be measured is none
+            unknown = slopes.reason != ""
+            slopes.put(unknown, Measured.smooth(given[unknown]))
+        # Within an infinite side lies any slope.
+        left = np.where(slopes.left == -np.inf, np.fmin(given, slopes.right), slopes.left)
+        right = np.where(slopes.right == np.inf, np.fmax(given, left), slopes.right)
+        part = Part("subgradient", given, slopes._replace(left=left, right=right))
+        if not one:
+            unit, rest = _unit(w), (None, self.rng, self.rtol)
+            scaled = Part("", unit * given, _times(unit, part.measured))
+            scaled, told = settle(scaled, lambda u: self.value(unit * u), None, w / unit, *rest)
+            part = Part(part.name, given, _times(1 / unit, scaled.measured), scaled.clarke)
+            self.refused = self.refused or told
+        self.parts.setdefault("subgradient", []).append(part)
         return given, slopes
 
-    def prox(self, block: str, w: Array, step: float | Array, subgradient: Array) -> None:
-        """It minimises, and (w − u)/t is a subgradient where it arrives."""
-        u = to_numpy(self.penalty.prox(w.copy(), step if isinstance(step, float) else step.copy()))
-        u = as_gradient(u, w.shape, "penalty.prox")
-        self._add(block, u, self._best(w, step, u))
-        error = 64 * EPS * np.abs(w) / step + 1e-12 * (1 + np.abs(subgradient))
-        self._add_zero("prox and residual", self.penalty.residual(u.copy(), (u - w) / step), error)
-
-    def residual(self, w: Array, subgradient: Array, slopes: Measured) -> None:
+    def residual(self, w: Array, given: Array, slopes: Measured) -> None:
         """It is 0 for −g = the subgradient, and the distance to [D⁻, D⁺] for a random g."""
-        size = np.abs(np.nan_to_num(subgradient))
-        self._add_zero("residual", self.penalty.residual(w.copy(), -subgradient), 64 * EPS * size)
+        size = np.maximum(np.abs(np.nan_to_num(given)), self.slope or 1.0)
+        self.add_zero("residual", self.ask("residual", w, -given), 64 * EPS * size)
         for spread in (0.3, 3.0):
-            g = spread * (1e-3 + size.max()) * self.rng.standard_normal(w.shape)
-            if self.separable or not slopes.kink.any():
-                given = self.penalty.residual(w.copy(), g.copy())
-                self._add("residual", given, _distance(slopes, g))
+            g = spread * size * self.rng.standard_normal(w.shape)
+            self.add("residual", self.ask("residual", w, g), self.distance(slopes, w, g))
 
-    def residual_at_zero(self, w: Array) -> None:
-        """It is the distance to ∂R(0) as a vector, where R is no sum over weights."""
-        size = np.abs(np.nan_to_num(self.penalty.subgradient(w.copy()))).max()
-        for spread in (1.0, 10.0):
-            g = spread * (1e-3 + size) * self.rng.standard_normal(w.shape)
-            given = self.penalty.residual(np.zeros_like(w), g.copy())
-            given = np.asarray(given, np.float64)
-            self._add("residual", given, self._distance_at_zero(g, given))
+    def distance(self, slopes: Measured, w: Array, g: Array) -> Measured:
+        """The distance of −g to ∂R(w); at the kinks of what is no sum over weights by its prox.
 
-    def _distance_at_zero(self, g: Array, given: Array) -> Measured:
-        """The distance of −g to ∂R(0) as a vector, proved by directional derivatives.
-
-        A convex R has R'(0; v) = max s·v over s ∈ ∂R(0), so that for each unit v the number
-        −g·v − R'(0; v) is a lower bound of ‖−g − s‖. It is attained along the vector from the
-        nearest s to −g. So the given vector r (with the signs of −g, which every s nearest to −g
-        keeps where R is even) is right if the bound along it is its length, and no other direction
-        has more.
+        There |w − prox(w − tg, t)|/t tends to it as t → 0. The first error term, in t, cancels.
         """
-        h, at_zero = 1e-6, self.value(np.zeros_like(g))
+        measured = _distance(slopes, g)
+        if self.one or not slopes.kink.any():
+            return measured
+        largest = float(np.abs(g).max())
+        t = 1e-4 * float(np.min(np.abs(w[w != 0]), initial=self.size)) / largest
+        far, near = (np.abs(w - self.ask("prox", w - s * g, s)) / s for s in (t, t / 2))
+        limit = Measured.smooth(2 * near - far, np.abs(near - far) / 10 + 1e-7 * largest, largest)
+        measured.put(slopes.kink, limit.each(lambda array: array[slopes.kink]))
+        return measured
 
-        def bound(v: Array) -> float:
-            v = v / np.sqrt(np.sum(v * v))
-            return float(np.vdot(-g, v)) - (self.value(h * v) - at_zero) / h
-
-        length, size = (float(np.sqrt(np.sum(vector * vector))) for vector in (given, g))
-        ways = [-g, *(size * self.rng.standard_normal((50, *g.shape)) / np.sqrt(g.size) - g)]
-        highest = max(bound(v) for v in ways)
-        attained = bound(-np.sign(g) * given) if length > 0 else 0.0
-        if abs(attained - length) > 1e-4 * size or highest > length + 1e-4 * size:
-            # The right vector is not known from this, but its length is: at least the bound.
-            right = max(attained, highest)
-            given = given * right / length if length > 0 else np.abs(g) * right / size
-        return Measured.smooth(given, 1e-6 * size)
-
-    def _best(self, w: Array, step: float | Array, arrived: Array) -> Measured:
-        """The minimiser of h(u) = R(u) + Σ (u − w)²/(2t), by brute force around `arrived`.
-
-        What was handed in is the answer unless something better is found, so that a minimiser that
-        is not the only one passes.
-        """
+    def prox(self, block: str, w: Array, step: float | Array) -> None:
+        """It minimises R(u) + Σ (u − w)²/(2t), and (w − u)/t is a subgradient where it arrives."""
+        try:
+            u = self.ask("prox", w, step)
+        except (TypeError, ValueError):
+            if isinstance(step, float):
+                raise
+            self.notes.append("array steps were not asked: penalty.prox refuses them")
+            return
         t = np.broadcast_to(np.asarray(step, dtype=np.float64), w.shape)
-        out, start = Measured.smooth(arrived), np.nan_to_num(arrived)
+        best = self.best_numbers(w, t, u) if self.one else self.best(w, t, u)
+        self.add(block, u, Measured.smooth(best))
+        if self.has_residual and np.isfinite(self.value(u)):
+            slope = (u - w) / t
+            error = 64 * EPS * (np.abs(w) + np.abs(u)) / t + self.rtol * np.abs(slope)
+            self.add_zero("prox and residual", self.ask("residual", u, slope), error)
 
-        def h(u: Array, where: Any = ...) -> float:
-            return float(self.value(u)) + float(np.sum((u - w[where]) ** 2 / (2 * t[where])))
+    def best_numbers(self, w: Array, t: Array, u: Array) -> Array:
+        """The minimiser, number by number; u itself unless something better is found."""
+        one, slope = self.one, (w - u) / t
+        assert one
+        height = np.array([float(one(v)) for v in u.flat]).reshape(u.shape)
+        slack = 64 * EPS * (np.abs(height) + (np.abs(w) + np.abs(u - w)) * np.abs(slope))
+        slack = np.where(np.isfinite(height), slack, 0.0)
+        pooled = self.heights + (self.pool - w[..., np.newaxis]) ** 2 / (2 * t[..., np.newaxis])
+        lowest = self.pool[pooled.argmin(axis=-1)]
+        better = ~(height + (u - w) * -slope / 2 <= pooled.min(axis=-1) + slack)
+        # Where nothing is better far off, the slopes on both sides tell if u is a minimum.
+        slopes = _numbers(one, np.where(np.isfinite(height), u, np.nan), self.size)
+        left, right, error = slopes.one_sided()
+        error = error + 64 * EPS * (np.abs(w) + np.abs(u)) / t + self.rtol * np.abs(slope)
+        beyond = np.where(slope < left, left - slope, np.minimum(right - slope, 0.0))
+        steep = (slopes.reason == "") & (np.abs(beyond) > error)
+        best = np.where(steep, u - t * beyond, u)
+        for i in map(tuple, np.argwhere(better)):
+            near = lowest[i]
 
-        def in_one(index: tuple[int, ...], e: Array) -> Callable[[float], float]:
-            """h as a function of one coordinate."""
-            if self.separable:  # of it alone, without the rounding of the others
-                return lambda u: h(np.array([u]), index)
-            return lambda u: h(start + (u - start[index]) * e)
+            def at(v: float, w: float = w[i], t: float = t[i]) -> float:
+                return float(one(v)) + (v - w) ** 2 / (2 * t)
 
-        for index, e in unit_vectors(w.shape):
-            height = in_one(index, e)
-            now, (lowest, best) = height(start[index]), _lowest(height, w[index], start[index])
-            slack = 64 * EPS * max(abs(now), w[index] ** 2 / t[index] * EPS)
-            # Closer than this, two points are equally high in floating point.
-            out.error[index] = np.sqrt(2 * t[index] * slack)
-            if now > lowest + slack:
-                out.value[index] = best
-        if not self.separable and np.array_equal(out.value, arrived):
-            now = h(start)
-            for size in (1e-4, 1e-2, 1.0):
-                for way in [w - start, -start, *self.rng.standard_normal((20, *w.shape))]:
-                    u = start + size * way
-                    if h(u) < now - 64 * EPS * abs(now):
-                        out.value[...], now = u, h(u)
-        return out
+            best[i] = _lowest(at, near, 0.2 * abs(near) or abs(self.pool).min())
+        return best
+
+    def best(self, w: Array, t: Array, u: Array) -> Array:
+        """The same along each coordinate and along random directions."""
+
+        def height(v: Array) -> float:
+            return float(self.value(v)) + float(np.sum((v - w) ** 2 / (2 * t)))
+
+        def on_line(e: Array, way: float) -> float:
+            return height(u + way * e)
+
+        best, now = u.copy(), height(u)
+        rounding = np.abs(self.value(u)) + np.sum((np.abs(w) + np.abs(u - w)) * np.abs(u - w) / t)
+        highest = now - 64 * EPS * rounding
+        size = float(np.abs(w).max()) or self.size
+        for i, e in unit_vectors(w.shape):
+            off = w[i] - u[i]
+            ways = [off, -u[i], 0.3 * off, -0.3 * off, 0.01 * off, -0.01 * off]
+            ways += [0.01 * u[i], -0.01 * u[i], 0.1 * size, -0.1 * size, 1e-4 * size, -1e-4 * size]
+            lowest, way = min((on_line(e, way), way) for way in ways)
+            if not lowest >= highest:
+                best[i] = u[i] + _lowest(partial(on_line, e), way, abs(way))
+        if np.array_equal(best, u):
+            for way in [w - u, -u, *size * self.rng.standard_normal((20, *w.shape))]:
+                for share in (1e-4, 1e-2, 0.5):
+                    if height(u + share * way) < highest:
+                        best, highest = u + share * way, height(u + share * way)
+        return best
 
 
-def _lowest(height: Callable[[float], float], w: float, start: float) -> tuple[float, float]:
-    """The minimum and where it is: the best point of a grid, refined."""
-    reach = 2 * abs(w) + abs(start) + 1e-3
-    grid = np.concatenate([np.linspace(-reach, reach, 201), [0.0, w, start]])
-    best = min((height(u), float(u)) for u in grid)
-    bounds = best[1] - reach / 100, best[1] + reach / 100
-    fine = minimize_scalar(
-        height, bounds=bounds, method="bounded", options={"xatol": 1e-12 * reach}
-    )
-    return min(best, (float(fine.fun), float(fine.x)))
+def _breaks(f: Callable[[Array], Array], x: Array) -> Array:
+    """Where the slopes of a curve f(x)[:, …] of one number change at once: the sharpest bends."""
+
+    def bends(x: Array) -> Array:
+        """Of points in rows, between each and the next but one."""
+        curve = f(x.ravel()).reshape(*x.shape, -1)
+        slopes = np.diff(curve, axis=-2) / np.diff(x)[..., np.newaxis]
+        return np.nan_to_num(np.abs(np.diff(slopes, axis=-2)).sum(axis=-1))
+
+    bent = bends(x) * np.abs(x[1:-1])
+    inner = bent[1:-1]
+    noise = 1e-11 * np.abs(f(x)).max(axis=-1)[2:-2]
+    peaks = np.flatnonzero((inner > noise) & (inner >= bent[:-2]) & (inner >= bent[2:])) + 1
+    peaks = peaks[np.argsort(-bent[peaks], kind="stable")][:12]
+    low, high = x[peaks], x[peaks + 2]
+    for _ in range(20 if len(peaks) else 0):
+        points = np.linspace(low, high, 5, axis=-1)
+        sharpest = bends(points).argmax(axis=-1)[:, np.newaxis]
+        low, high = (np.take_along_axis(points, sharpest + k, 1)[:, 0] for k in (0, 2))
+    return (low + high) / 2
+
+
+def _lowest(height: Callable[[float], float], near: float, reach: float) -> float:
+    """The minimum within that reach."""
+    bounds = near - reach, near + reach
+    fine = minimize_scalar(height, bounds=bounds, options={"xatol": 1e-12 * reach})
+    return float(fine.x) if fine.fun < height(near) else near
 
 
 def _distance(slopes: Measured, g: Array) -> Measured:
     """The distance of −g to [D⁻, D⁺], or to the derivative where there is no kink."""
     left, right, error = slopes.one_sided()
     beyond = np.maximum(np.minimum(left, right) + g, -g - np.maximum(left, right))
-    measured = Measured.smooth(np.maximum(beyond, 0.0), error + 8 * EPS * np.abs(g))
+    scale = np.abs(g) + slopes.scale
+    measured = Measured.smooth(np.maximum(beyond, 0.0), error + 8 * EPS * np.abs(g), scale)
     return measured._replace(reason=slopes.reason)
 
 
-def _add_fact(report: Report, name: str, holds: bool, text: str) -> None:
-    """A row for what is either so or not so."""
-    part = Part(name, np.array([float(holds)]), Measured.smooth([1.0]))
-    add_row(report, name, [part], RTOL)["diagnosis"] = "" if holds else text
+def _add_facts(report: Report, penalty: Penalty, tries: _Tries) -> None:
+    """Rows for what is either so or not so, and notes on what was not asked."""
+    report.notes.extend(tries.notes)
+    if not tries.has_residual:
+        report.notes.append("residual was not asked: the penalty has none")
 
+    def add(name: str, holds: bool, text: str) -> None:
+        part = Part(name, np.array([float(holds)]), Measured.smooth([1.0]))
+        add_row(report, name, [part], RTOL)["diagnosis"] = "" if holds else text
 
-def _keeps_nan(penalty: Penalty, w: Array, step: float) -> bool:
-    sick = w.copy()
+    if not hasattr(penalty, "smooth"):
+        report.notes.append("smooth was not asked: the penalty has none")
+    else:
+        zero = np.zeros_like(tries.w)
+        kinked = np.isfinite(tries.value(zero)) and one_by_one(tries.value, zero).kink.any()
+        text = "penalty.smooth is True, but the value has a kink at 0"
+        add("smooth", not (penalty.smooth and kinked), text)
+    text = "penalty.prox turns NaN into a number, and hides that training has diverged"
+    sick = tries.w.copy()
     sick.flat[0] = np.nan
     try:
-        arrived = to_numpy(penalty.prox(sick, step))
-    except (ValueError, ArithmeticError):  # refused by name: that hides nothing
-        return True
-    return bool(np.isnan(arrived.flat[0]))
+        keeps = bool(np.isnan(tries.ask("prox", sick, tries.t).flat[0]))
+    except (TypeError, ValueError):
+        report.notes.append("NaN: penalty.prox raises, which hides nothing")
+        return
+    if keeps or any(kind.__module__.startswith("tinyreg.") for kind in type(penalty).__mro__):
+        add("NaN", keeps, text)
+    else:
+        report.notes.append(text)

@@ -1,22 +1,29 @@
-"""The derivatives of a network's data loss, from forward code: each parameter moved by itself.
+"""The derivatives of a network's data loss, from forward code: each pre-activation moved by itself.
 
-Two judges measure every derivative, the complex step and real differences (see `differences`). No
-kink has to be guessed here: ReLU and leaky ReLU are the only activations with one, and as one
-parameter moves by t, every pre-activation is linear in t until the first of them changes its
-sign. So the same signs at both ends of a step are a proof that no kink lies between them.
+A pre-activation z_nj of a layer concerns no sample but n, and z = xW + b. So with the slopes
+d_nj = ∂ℓ_n/∂z_nj of each sample's loss, weighted by w_n,
 
-In reading order: the change of the loss (`Perturbations`), how exact it can be (`rounding_bounds`),
-and which judge is believed, coordinate by coordinate (`measure_network`).
+    ∂L/∂W_ij = Σ_n w_n x_ni d_nj,    ∂L/∂b_j = Σ_n w_n d_nj,
+
+and where ℓ_n has a kink, with one slope as z_nj rises and one as it falls, W_ij moves it up or down
+by the sign of x_ni. So all of a layer takes n_out perturbations, not n_in times as many.
+
+Two judges measure every slope, the complex step and real differences (see `differences`). No kink
+has to be guessed: ReLU and leaky ReLU are the only activations with one, and as one pre-activation
+moves by t, every later one is linear in t until the first of them changes its sign. So the same
+signs at both ends of a step are a proof that no kink lies between them.
+
+In reading order: the change of the losses (`Perturbations`), how exact it can be (`Rounding`),
+which judge is believed (`_Layer`), and the parameters (`measure_network`).
 """
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
-from tinyreg.checks.differences import EPS, RUNGS, SHRINK, Measured
+from tinyreg.checks.differences import EPS, SHRINK, Measured, quiet
 from tinyreg.core.layers import ACTIVATIONS, dropout_forward
 from tinyreg.core.losses import Loss
 from tinyreg.core.network import MLP, PerLayer, forward_pass
@@ -24,22 +31,15 @@ from tinyreg.core.objective import COMPLEX_STEP, Samples
 from tinyreg.validate import Array
 
 KINKED = ("relu", "leaky_relu")
-AT_ONCE = 2**17  # bytes in an array of a chunk of perturbed networks: a few fit into the cache
+RUNGS = 7
+AT_ONCE = 2**17  # bytes in an array of a chunk of perturbed samples: a few fit into the cache
 AGREE = 1e-5  # how closely an unextrapolated central difference has to confirm the complex step
 
 
 class Perturbations:
-    """The change of the data loss when one parameter moves, for many parameters at once.
+    """The losses of samples of which one pre-activation has moved, for many of them at once.
 
-    If W_ij of layer l moves by δ, then of all pre-activations of that layer only column j
-    changes, by δ x_i (for the bias: by δ). So the networks need not be run from their inputs:
-
-        z_l[:, j]  +=  δ x[:, i]
-        z_{l+1}    +=  (f(z_l[:, j] + δ x[:, i]) − f(z_l[:, j])) ⊗ W_{l+1}[j, :]
-
-    and only from there on there is a forward pass, run for a whole chunk of parameters as if each
-    was N more samples. Layers are counted from 0. Parameters of a layer are numbered
-    k = i·n_out + j, with the bias as the row i = n_in, whose input is 1.
+    Layers are counted from 0.
     """
 
     def __init__(
@@ -53,225 +53,188 @@ class Perturbations:
         self.trace = forward_pass(samples.X, self.weights, self.biases, net.activation, masks)
         self.n_samples, self.n_layers = len(samples.targets), len(self.weights)
         self.inputs = [self.trace.input(layer) for layer in range(self.n_layers)]
-        ones = np.ones((1, self.n_samples))
-        #: (n_in + 1, N): the input of each row of parameters, contiguous by row.
-        self.rows = [np.concatenate([x.T, ones]) for x in self.inputs]
         self.base = loss.per_sample(self.trace.outputs, self.targets)
 
-    def change(self, layer: int, k: Array, delta: Array) -> tuple[Array, Array, Array]:
-        """L(θ + δ e_k) − L(θ) for each k (P,) with its δ (P,), and what the pre-activations did.
+    def change(self, layer: int, n: Array, j: Array, delta: Array) -> tuple[Array, Array, Array]:
+        """ℓ_n(z_nj + δ) − ℓ_n for each n, j and δ (P,), and what later pre-activations did.
 
         Returned are three (P,) arrays: the change, complex if δ is; `crossed`, where some
         pre-activation that was not 0 has another sign, so that a kink lies inside the step; and
         `left_zero`, where one that was 0 no longer is, so that the point itself is on a kink.
         """
-        change = np.empty(len(k), delta.dtype)
-        flips = np.zeros((2, len(k)), bool)
-        widest = max([len(b) for b in self.biases[layer + 1 :]] or [len(self.biases[-1])])
-        chunk = max(1, AT_ONCE // (delta.itemsize * self.n_samples * widest))
-        for start in range(0, len(k), chunk):
+        change = np.empty(len(n), delta.dtype)
+        flips = np.zeros((2, len(n)), bool)
+        widest = max(len(b) for b in self.biases[layer:])
+        chunk = max(1, AT_ONCE // (delta.itemsize * widest))
+        for start in range(0, len(n), chunk):
             part = slice(start, start + chunk)
-            losses = self._losses(layer, k[part], delta[part], flips[:, part])
-            change[part] = (losses - self.base) @ self.weight
+            rows, units = n[part], j[part]
+            z = self.trace.pre_activations[layer][rows].astype(delta.dtype)
+            z[np.arange(len(rows)), units] += delta[part]
+            change[part] = self._losses(layer, rows, z, flips[:, part]) - self.base[rows]
         return change, *flips
 
-    def _losses(self, layer: int, k: Array, delta: Array, flips: Array) -> Array:
-        """(P, N) losses of each sample; `flips` is filled in."""
-        i, j = np.divmod(k, self.weights[layer].shape[1])
-        before = self.trace.pre_activations
-        base = before[layer].T[j]
-        z = base + delta[:, np.newaxis] * self.rows[layer][i]
-        # From here on arrays are (units, P, N), so that sums over units run along memory.
-        if layer == self.n_layers - 1:
-            outputs = np.empty((self.trace.outputs.shape[1], *z.shape), z.dtype)
-            outputs[...] = self.trace.outputs.T[:, np.newaxis]
-            outputs[j, np.arange(len(k))] = z
-        else:
-            self._look(z[np.newaxis], base[np.newaxis], flips)
-            rise = self.forward(z) - self.trace.activations[layer + 1].T[j]
+    def _losses(self, layer: int, rows: Array, z: Array, flips: Array) -> Array:
+        """Of the samples `rows` with the pre-activations z (P, units); `flips` is filled in."""
+        for deeper in range(layer, self.n_layers - 1):
+            if self.kinked and not np.iscomplexobj(z):
+                before = self.trace.pre_activations[deeper][rows]
+                other = np.sign(z) != np.sign(before)
+                flips[0] |= np.any(other & (before != 0), axis=1)
+                flips[1] |= np.any(other & (before == 0), axis=1)
+            a = self.forward(z)
             if self.masks is not None:
-                rise = dropout_forward(rise, self.masks[layer].T[j])
-            outputs = rise * self.weights[layer + 1][j].T[:, :, np.newaxis]
-            outputs += before[layer + 1].T[:, np.newaxis]
-            for deeper in range(layer + 1, self.n_layers - 1):
-                self._look(outputs, before[deeper].T[:, np.newaxis], flips)
-                a = self.forward(outputs)
-                if self.masks is not None:
-                    a = dropout_forward(a, self.masks[deeper].T[:, np.newaxis])
-                outputs = self.weights[deeper + 1].T @ a.reshape(len(a), -1)
-                outputs += self.biases[deeper + 1][:, np.newaxis]
-                outputs = outputs.reshape(-1, *z.shape)
-        tiled = np.tile(self.targets, (len(k),) + (1,) * (self.targets.ndim - 1))
-        losses = self.loss.per_sample(outputs.reshape(len(outputs), -1).T, tiled)
-        return losses.reshape(z.shape)
+                a = dropout_forward(a, self.masks[deeper][rows])
+            z = a @ self.weights[deeper + 1] + self.biases[deeper + 1]
+        return self.loss.per_sample(z, self.targets[rows])
 
-    def _look(self, z: Array, before: Array, flips: Array) -> None:
-        """Which pre-activations have another sign than before: crossed 0, or left it."""
-        if not self.kinked or np.iscomplexobj(z):
-            return
-        other = np.sign(z) != np.sign(before)
-        if other.any():
-            flips[0] |= np.any(other & (before != 0), axis=(0, 2))
-            flips[1] |= np.any(other & (before == 0), axis=(0, 2))
-
-    def complex_slopes(self, layer: int) -> Array:
-        """∂L of every parameter of a layer; NaN where the forward code takes no complex numbers."""
-        n_in, n_out = self.weights[layer].shape
-        k = np.arange((n_in + 1) * n_out)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    def complex_slopes(self, layer: int, n: Array, j: Array) -> Array:
+        """d_nj; NaN where the forward code takes no complex numbers."""
+        with quiet():
             try:
-                change, _, _ = self.change(layer, k, np.full(k.shape, 1j * COMPLEX_STEP))
+                change, _, _ = self.change(layer, n, j, np.full(n.shape, 1j * COMPLEX_STEP))
             except Exception:  # anything may go wrong in code that was not written for them
-                return np.full(k.shape, np.nan)
+                return np.full(n.shape, np.nan)
         return change.imag / COMPLEX_STEP
 
-    def steps(self, layer: int) -> Array:
-        """h for each parameter: what moves the pre-activation by about ε^⅓ of its size."""
-        size = np.abs(self.trace.pre_activations[layer]).max(axis=0)
-        reach = np.abs(self.rows[layer]).max(axis=1)
-        reach[reach == 0] = 1.0
-        shift = (EPS * (1 + size)) ** (1 / 3)
-        return (shift / reach[:, np.newaxis]).ravel()
+    def slopes(self, layer: int, error: Array | float = 0.0) -> Array:
+        """f'(z + error) of a layer, by a complex step of the activation alone."""
+        z = self.trace.pre_activations[layer] + error
+        return np.imag(self.forward(z + 1j * COMPLEX_STEP)) / COMPLEX_STEP
 
 
 # ---------------------------------------------------------------- how exact can this be?
-#
-# A running error analysis (Higham, Accuracy and Stability of Numerical Algorithms, section 3.3):
-# the rounding of each operation, carried on by the absolute values of what it meets.
-
-LIPSCHITZ = 1.13  # max |f'| over all activations is gelu's 1.129
 
 
-def rounding_bounds(network: Perturbations) -> tuple[list[Array], float]:
-    """Bounds of the rounding errors of each layer's gradients, (n_in + 1, n_out), and of the loss.
+class Rounding:
+    """The rounding errors of d, for a backward pass as for the complex step, layer by layer.
 
-    From forward quantities only, for a backward pass as for the complex step.
+    Errors of single operations are nearly independent, so that they add up as squares (Higham and
+    Mary, SIAM J. Sci. Comput. 41, 2019). A bound that adds their sizes would multiply |W| layer by
+    layer, and be larger than any gradient after ten. With E_l the error of d_l:
+
+        E_l² = f'² (E_{l+1}² (W²)ᵀ + (unit · |d_{l+1}| |W|ᵀ)²) + (|d_{l+1}| |W|ᵀ · error of f')²
+
+    The natural scale S of d goes down the same way, by slopes over steps as large as z: a saturated
+    softmax or tanh has a slope of 0 ± ε where slopes of 1 lie around.
     """
-    z_errors, x_errors = _forward_errors(network)
-    slope = np.abs(_loss_slopes(network))
-    off = z_errors[-1].sum(axis=1, keepdims=True)
-    of_loss = 4 * EPS * np.abs(network.base) + ((1 + slope) * z_errors[-1]).sum(axis=1)
-    weight = network.weight[:, np.newaxis]
-    curvature = 0.0 if network.activation in (*KINKED, "identity") else 1.0  # |f''| < 1 for all
-    masks = network.masks or [np.ones(1)] * network.n_layers
 
-    M = weight * slope  # bounds |∂L/∂z|; E is its error
-    E = weight * (4 * EPS * (1 + slope + np.abs(network.trace.outputs)) + off)
-    bounds: list[Array] = []
-    for layer in range(network.n_layers - 1, -1, -1):
-        unit = (network.n_samples + 2) * EPS
-        bound = np.abs(network.rows[layer]) @ (E + unit * M)
-        bound[:-1] += x_errors[layer].T @ M
-        bounds.insert(0, bound)
-        if layer > 0:
-            W = np.abs(network.weights[layer])
-            unit = (W.shape[1] + 2) * EPS
-            E, M = (E + unit * M) @ W.T * masks[layer - 1], M @ W.T * masks[layer - 1]
-            E = LIPSCHITZ * E + M * (4 * EPS + curvature * z_errors[layer - 1])
-            M = LIPSCHITZ * M
-    return bounds, float(network.weight @ of_loss)
+    def __init__(self, network: Perturbations) -> None:
+        self.network = network
+        self.masks = network.masks or [np.ones(1)] * network.n_layers
+        self.slopes = [network.slopes(layer) for layer in range(network.n_layers - 1)]
+        self.z_errors, self.x_errors = self._forward()
+        self.error = self.scale = np.zeros(0)  # of the layer that is looked at
 
+    def _forward(self) -> tuple[list[Array], list[Array]]:
+        """By how much each layer's pre-activations and inputs may be off, (N, units) each."""
+        net = self.network
+        z_errors: list[Array] = []
+        x_errors = [np.zeros(net.inputs[0].shape)]
+        for layer, (x, W, b) in enumerate(zip(net.inputs, net.weights, net.biases, strict=True)):
+            own = (len(W) + 2) * EPS * (np.abs(x) @ np.abs(W) + np.abs(b))
+            z_errors.append(np.sqrt(x_errors[layer] ** 2 @ W**2 + own**2))
+            if layer < net.n_layers - 1:
+                a = np.abs(net.trace.activations[layer + 1])
+                error = np.abs(self.slopes[layer]) * z_errors[layer] + 4 * EPS * a
+                x_errors.append(error * self.masks[layer])
+        return z_errors, x_errors
 
-def _forward_errors(network: Perturbations) -> tuple[list[Array], list[Array]]:
-    """By how much each layer's pre-activations and inputs may be off, (N, units) each."""
-    z_errors: list[Array] = []
-    x_errors = [np.zeros_like(network.inputs[0])]
-    masks = network.masks or [np.ones(1)] * network.n_layers
-    layers = zip(network.inputs, network.weights, network.biases, strict=True)
-    for layer, (x, W, b) in enumerate(layers):
-        unit = (len(W) + 2) * EPS
-        own = unit * (np.abs(x) @ np.abs(W) + np.abs(b))
-        z_errors.append(x_errors[layer] @ np.abs(W) + own)
-        if layer < network.n_layers - 1:
-            a = np.abs(network.trace.activations[layer + 1])
-            error = LIPSCHITZ * z_errors[layer] + 4 * EPS * a
-            x_errors.append(error * masks[layer])
-    return z_errors, x_errors
+    def at_outputs(self, d: Array) -> None:
+        """Start at the last layer, whose slopes are d (N, K)."""
+        net, z = self.network, self.network.trace.outputs
+        T = 4 * (1 + np.abs(z).max(axis=1))
+        self.scale = np.abs(np.nan_to_num(d))
+        for k, e in enumerate(np.eye(z.shape[1])):
+            for sign in (T, -T):
+                moved = net.loss.per_sample(z + sign[:, np.newaxis] * e, net.targets)
+                slope = np.nan_to_num(np.abs(moved - net.base) / T, posinf=0.0)
+                self.scale[:, k] = np.maximum(self.scale[:, k], slope)
+        off = np.sqrt(np.sum(self.z_errors[-1] ** 2, axis=1, keepdims=True))
+        self.error = 8 * EPS * (1 + np.abs(z) + self.scale) + off
 
+    def down(self, layer: int, d: Array) -> None:
+        """From the layer above, whose slopes are d (N, n_out), to this one."""
+        W = np.abs(self.network.weights[layer + 1])
+        mask, slope = self.masks[layer], np.abs(self.slopes[layer]) * self.masks[layer]
+        size = np.abs(np.nan_to_num(d)) @ W.T
+        own = slope * (W.shape[1] + 2) * EPS * size
+        bent = 4 * EPS * slope
+        if not self.network.kinked:  # f' may be computed as 1 − a², and changes where z is off
+            off = self.network.slopes(layer, self.z_errors[layer]) - self.slopes[layer]
+            bent = mask * (4 * EPS + np.abs(off))
+        carried = slope * np.sqrt(self.error**2 @ (W**2).T)
+        self.error = np.sqrt(carried**2 + own**2 + (size * bent) ** 2)
+        self.scale = mask * self._far_slopes(layer) * np.sqrt(self.scale**2 @ (W**2).T)
 
-def _loss_slopes(network: Perturbations) -> Array:
-    """∂ℓ_n/∂z_nk, from values of the loss with one column of the outputs moved."""
-    z = network.trace.outputs
-    slope = np.empty(z.shape)
-    for k, e in enumerate(np.eye(z.shape[1])):
-        try:
-            moved = network.loss.per_sample(z + 1j * COMPLEX_STEP * e, network.targets)
-            slope[:, k] = np.imag(moved) / COMPLEX_STEP
-        except Exception:  # a loss that was not written for complex numbers
-            h = 1e-5
-            moved = network.loss.per_sample(z + h * e, network.targets)
-            slope[:, k] = (moved - network.base) / h
-    return slope
+    def _far_slopes(self, layer: int) -> Array:
+        """Of the activation over steps as large as z, up and down: the larger."""
+        z, a = self.network.trace.pre_activations[layer], self.network.forward
+        T = 2 * (1 + np.abs(z))
+        return np.maximum(np.abs(a(z + T) - a(z)), np.abs(a(z) - a(z - T))) / T
+
+    def of_losses(self, d: Array) -> Array:
+        """Of ℓ_n, (N,), with its slopes d at the outputs."""
+        size = np.sum((1 + np.abs(np.nan_to_num(d))) * self.z_errors[-1], axis=1)
+        return 4 * EPS * np.abs(self.network.base) + size
 
 
 # ---------------------------------------------------------------- which judge is believed?
 
 
-def measure_network(network: Perturbations) -> tuple[Measured, int]:
-    """The derivatives of L in the order of the parameters: all weights, then all biases.
-
-    Also returned: how many of them the complex step got wrong.
-    """
-    weights: list[Measured] = []
-    biases: list[Measured] = []
-    refuted = 0
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        bounds, noise = rounding_bounds(network)
-        for layer, bound in enumerate(bounds):
-            own = _Layer(network, layer, 8 * bound.ravel(), noise)
-            own.settle()
-            refuted += own.refuted
-            n = network.weights[layer].size
-            weights.append(Measured(*(array[:n] for array in own.result)))
-            biases.append(Measured(*(array[n:] for array in own.result)))
-    arrays = zip(*weights, *biases, strict=True)
-    return Measured(*(np.concatenate(parts) for parts in arrays)), refuted
-
-
 class _Differences(NamedTuple):
-    """What real differences say of P parameters; the first three are (2, P), left and right."""
+    """What real differences say of P slopes; the first three are (2, P), left and right."""
 
-    sides: Array  # D⁻ and D⁺, from steps of h and h/2
+    sides: Array  # d⁻ and d⁺, from steps of h and h/2
     half: Array  # the same from h/2 alone
     free: Array  # does no pre-activation cross 0?
     rounding: Array
 
 
 class _Layer:
-    """The derivatives of one layer: the complex step, and the differences that have to confirm it.
+    """The slopes d_nj of one layer: the complex step, and the differences that have to confirm it.
 
-    `result` begins as what the complex step says, with a bound of the rounding as its error.
+    `result` begins as what the complex step says, with an estimate of the rounding as its error.
     """
 
-    def __init__(self, network: Perturbations, layer: int, bound: Array, noise: float) -> None:
-        self.network, self.layer, self.noise = network, layer, noise
-        self.exact = network.complex_slopes(layer)
-        self.result = Measured.smooth(self.exact, bound)
+    def __init__(self, network: Perturbations, layer: int) -> None:
+        z = network.trace.pre_activations[layer]
+        self.network, self.layer, self.shape = network, layer, z.shape
+        self.n, self.j = (index.ravel() for index in np.indices(z.shape))
+        self.exact = network.complex_slopes(layer, self.n, self.j)
+        self.h = np.cbrt(EPS * (1 + np.abs(z).max(axis=0)))[self.j]
         self.at_kink = np.zeros(self.exact.shape, bool)
-        self.refuted = 0
+        self.refuted = np.zeros(self.exact.shape, bool)
 
-    def settle(self) -> None:
-        """Smaller and smaller steps, for what the first one leaves open."""
-        h = self.network.steps(self.layer)
-        k = self._unconfirmed(h)
+    def as_matrix(self, array: Array) -> Array:
+        """(N, units)."""
+        return array.reshape(self.shape)
+
+    def settle(self, error: Array, scale: Array, noise: Array) -> None:
+        """Smaller and smaller steps, for what the first one leaves open; `noise` is that of ℓ_n."""
+        scale = np.maximum(scale.ravel(), np.abs(np.nan_to_num(self.exact)))
+        self.result, self.noise = Measured.smooth(self.exact, error.ravel(), scale), noise[self.n]
+        k = self._unconfirmed()
         for rung in range(RUNGS):
             if not k.size:
                 break
-            k = self._rung(k, h[k] / SHRINK**rung, last=rung == RUNGS - 1)
+            k = self._rung(k, self.h[k] / SHRINK**rung, last=rung == RUNGS - 1)
 
-    def _unconfirmed(self, h: Array) -> Array:
+    def _change(self, k: Array, delta: Array) -> tuple[Array, Array, Array]:
+        return self.network.change(self.layer, self.n[k], self.j[k], delta)
+
+    def _unconfirmed(self) -> Array:
         """Where a plain central difference does not confirm it, or a pre-activation crossed 0."""
-        k = np.arange(len(h))
-        up, up_crossed, up_zero = self.network.change(self.layer, k, h)
-        down, down_crossed, down_zero = self.network.change(self.layer, k, -h)
+        k, h = np.arange(len(self.h)), self.h
+        up, up_crossed, up_zero = self._change(k, h)
+        down, down_crossed, down_zero = self._change(k, -h)
         self.at_kink = up_zero | down_zero
         off = np.abs((up - down) / (2 * h) - self.exact)
         agree = off <= AGREE * np.abs(self.exact) + self.result.error + 2 * self.noise / h
         return k[~agree | up_crossed | down_crossed | self.at_kink]
 
     def _rung(self, k: Array, h: Array, *, last: bool) -> Array:
-        """Settle those of the parameters k that the step h can; return the others."""
+        """Settle those of the slopes k that the step h can; return the others."""
         r, d, at_kink = self.result, self._differences(k, h), self.at_kink[k]
         close = AGREE * np.abs(self.exact[k]) + r.error[k]
         # A kink that is not the network's, in the loss perhaps: no step closes the gap.
@@ -301,12 +264,12 @@ class _Layer:
     def _differences(self, k: Array, h: Array) -> _Differences:
         sides, half, free = [], [], []
         for step in (-h, h):
-            far, crossed, _ = self.network.change(self.layer, k, step)
-            near, _, _ = self.network.change(self.layer, k, step / 2)
+            far, crossed, _ = self._change(k, step)
+            near, _, _ = self._change(k, step / 2)
             sides.append((4 * near - far) / step)
             half.append(2 * near / step)
             free.append(~crossed)
-        return _Differences(np.array(sides), np.array(half), np.array(free), 10 * self.noise / h)
+        return _Differences(np.array(sides), np.array(half), np.array(free), 10 * self.noise[k] / h)
 
     def _decide(self, k: Array, smooth: Array, close: Array, d: _Differences) -> Array:
         """Where the complex step is confirmed, or refuted and replaced."""
@@ -327,12 +290,70 @@ class _Layer:
         refuted |= alone & (sure | (error <= 4 * d.rounding + AGREE * largest))
         self.result.value[k[refuted]] = value[refuted]
         self.result.error[k[refuted]] = error[refuted]
-        self.refuted += int(refuted.sum())
+        self.refuted[k] |= refuted
         return confirmed | refuted
 
     def _keep(self, k: Array, kinked: Array, d: _Differences) -> None:
-        """At a kink, keep the D⁻ and D⁺ with the smallest error, until a step crosses no other."""
+        """At a kink, keep the d⁻ and d⁺ with the smallest error, until a step crosses no other."""
         r, error = self.result, np.abs(d.sides - d.half).max(axis=0) + d.rounding
         keep = kinked & (np.isnan(r.left[k]) | (error < r.side_error[k]))
         r.left[k[keep]], r.right[k[keep]] = d.sides[:, keep]
         r.side_error[k[keep]] = error[keep]
+
+
+# ---------------------------------------------------------------- the parameters
+
+
+def measure_network(network: Perturbations) -> tuple[Measured, int]:
+    """The derivatives of L in the order of the parameters: all weights, then all biases.
+
+    Also returned: how many of them the complex step got wrong.
+    """
+    weights: list[Measured] = []
+    biases: list[Measured] = []
+    refuted = 0
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        rounding, noise, above = Rounding(network), np.zeros(0), np.zeros(0)
+        for layer in range(network.n_layers - 1, -1, -1):
+            own = _Layer(network, layer)
+            if layer == network.n_layers - 1:
+                rounding.at_outputs(own.as_matrix(own.exact))
+                noise = rounding.of_losses(own.as_matrix(own.exact))
+            else:
+                rounding.down(layer, above)
+            own.settle(rounding.error, rounding.scale, noise)
+            slopes = own.result.each(own.as_matrix)
+            above = slopes.value
+            x, x_error = network.inputs[layer], rounding.x_errors[layer]
+            ones = np.ones((network.n_samples, 1))
+            weights.insert(0, _of_rows(x, x_error, slopes, network.weight))
+            biases.insert(0, _of_rows(ones, 0 * ones, slopes, network.weight))
+            wrong = own.as_matrix(own.refuted)
+            refuted += sum(int(np.sum(_any(each, wrong))) for each in (x, ones))
+    arrays = zip(*(part.each(np.ravel) for part in weights + biases), strict=True)
+    return Measured(*(np.concatenate(parts) for parts in arrays)), refuted
+
+
+def _any(x: Array, where: Array) -> Array:
+    """(n_in, n_out): does some sample with x_ni ≠ 0 have it at n, j?"""
+    return (x != 0).T.astype(float) @ where > 0
+
+
+def _of_rows(x: Array, x_error: Array, slopes: Measured, weight: Array) -> Measured:
+    """The derivatives by W (n_in, n_out) from those by z = xW (N, n_out)."""
+    w = weight[:, np.newaxis]
+    d, size = w * slopes.value, w * np.abs(slopes.value)
+    up, down = np.maximum(x, 0.0).T, np.maximum(-x, 0.0).T
+    left, right, side_error = slopes.one_sided()
+    out = Measured.smooth(
+        x.T @ d, np.abs(x).T @ (w * slopes.error), np.abs(x).T @ (w * slopes.scale)
+    )
+    out.error[...] += np.abs(x).T @ size * (len(x) + 2) * EPS + x_error.T @ size
+    out.scale[...] += x_error.T @ size / EPS  # x itself may be a sum that cancels
+    kink = _any(x, slopes.kink & (w > 0))
+    out.left[...] = np.where(kink, up @ (w * left) - down @ (w * right), np.nan)
+    out.right[...] = np.where(kink, up @ (w * right) - down @ (w * left), np.nan)
+    out.side_error[...] = np.abs(x).T @ (w * side_error)
+    for reason in np.unique(slopes.reason[slopes.reason != ""].astype(str)):
+        out.reason[_any(x, (slopes.reason == reason) & (w > 0))] = reason
+    return out

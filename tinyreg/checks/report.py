@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyreg.checks.diagnose import diagnose
-from tinyreg.checks.judge import INCONCLUSIVE, MISMATCH, VERDICTS, Judged, Part, judge
+from tinyreg.checks.differences import EPS
+from tinyreg.checks.judge import MISMATCH, VERDICTS, Judged, Part, judge
 from tinyreg.errors import GradientCheckError
 from tinyreg.render.document import Document, Table
 from tinyreg.render.text import to_text
@@ -31,7 +32,8 @@ class Coordinates(NamedTuple):
 class Report:
     """The outcome of a check: prints as a table, holds all of it as data.
 
-    Only a mismatch makes it fail. The verdicts are those of `tinyreg.checks.judge`.
+    It is `ok` if every coordinate was judged and is right: what is inconclusive was not, and the
+    table says why. The verdicts are those of `tinyreg.checks.judge`.
 
     Attributes
     ----------
@@ -45,8 +47,9 @@ class Report:
         part : which term of the objective the worst error is in
         diagnosis : what the pattern of the errors says, or ""
         reason : why coordinates are inconclusive, or ""
-        kinks : None, or the worst kink's index, given, left (D⁻), right (D⁺), and between (does the
-            given value lie between them); outside, the number of kinks where it does not
+        kinks : None, or the worst kink's index, given, left (D⁻), right (D⁺), between (does the
+            given value lie between them) and belongs (is it held by the slopes near by all the
+            same); outside, the number of kinks where it does not lie between
         zeros : None, or for weights at 0 with a kink in their penalty: count, and stationary, the
             number of them at which −∇L is a subgradient of the penalty (lies in λ[−1, 1] for L1)
         precision : None, or the largest error of the float32 gradient, as a share of the block's
@@ -59,8 +62,10 @@ class Report:
     --------
     >>> from tinyreg import check_gradient
     >>> report = check_gradient(lambda x: np.sum(x**2), lambda x: x, np.array([3.0, 4.0]))
-    >>> report.ok, report.rows[0]["given"], round(report.rows[0]["numeric"], 6)
-    (False, 4.0, 8.0)
+    >>> report.ok, report.mismatches, report.inconclusive
+    (False, 2, 0)
+    >>> report.rows[0]["given"], round(report.rows[0]["numeric"], 6)
+    (4.0, 8.0)
     >>> report.raise_if_failed()  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     tinyreg.errors.GradientCheckError: ...
@@ -72,9 +77,19 @@ class Report:
     details: dict[str, Coordinates] = field(default_factory=dict, compare=False)
 
     @property
+    def mismatches(self) -> int:
+        """How many coordinates are wrong."""
+        return sum(row["mismatch"] for row in self.rows)
+
+    @property
+    def inconclusive(self) -> int:
+        """How many coordinates could not be judged."""
+        return sum(row["inconclusive"] for row in self.rows)
+
+    @property
     def ok(self) -> bool:
-        """True if no coordinate is a mismatch."""
-        return not any(row["mismatch"] for row in self.rows)
+        """True if every coordinate was judged and is right."""
+        return not self.mismatches and not self.inconclusive
 
     def raise_if_failed(self) -> None:
         """Raise `GradientCheckError`, with the table as its message, unless `ok`."""
@@ -88,7 +103,8 @@ class Report:
         headers = ["block", "shape", *VERDICTS, "worst rel. error", "at", "given", "numeric"]
         remarks = [f"{row['block']}: {text}" for row in self.rows for text in _remarks(row)]
         table = Table(headers, [_cells(row) for row in self.rows], notes=[*remarks, *self.notes])
-        return Document(f"{'ok' if self.ok else 'FAILED'}: {self.title}: {told}", [table])
+        outcome = "ok" if self.ok else "FAILED" if self.mismatches else "inconclusive"
+        return Document(f"{outcome}: {self.title}: {told}", [table])
 
     def __bool__(self) -> bool:
         return self.ok
@@ -124,7 +140,9 @@ def _remarks(row: dict[str, Any]) -> list[str]:
     kinks, zeros = row["kinks"], row["zeros"]
     if kinks:
         lies = "lies between them" if kinks["between"] else "lies outside"
-        if not kinks["between"] and row["mismatch"] == 0:
+        if kinks["belongs"] and not kinks["between"]:
+            lies += ", and belongs to the kink: slopes near by reach it"
+        elif not kinks["between"] and row["mismatch"] == 0:
             lies += ": it is the slope of the branch taken, and no subgradient"
         remarks.append(
             f"kink at {kinks['index']}: D⁻ = {kinks['left']:.6g}, D⁺ = {kinks['right']:.6g}, "
@@ -151,18 +169,23 @@ def add_row(
     parts: Sequence[Part],
     rtol: float,
     *,
+    atol: float = 0.0,
+    precision: float = EPS,
     whole: Part | None = None,
-    n_samples: int | None = None,
+    sizes: Mapping[str, int] | None = None,
+    x: Array | None = None,
     terms: Sequence[tuple[str, Array]] = (),
+    refused: str = "",
 ) -> dict[str, Any]:
     """Judge one block and add it to the report; returns its row.
 
     Parts are judged apart, and a coordinate's verdict is its worst. `whole` is their sum, for the
-    coordinates' numbers (the first part if left out); n_samples and terms are for `diagnose`.
+    coordinates' numbers (the first part if left out); sizes, x and terms are for `diagnose`, and
+    `refused` says why a kink does not hold the gradient.
     """
     labelled = whole is not None and len(parts) > 1
     whole = parts[0] if whole is None else whole
-    judged = [judge(part, rtol) for part in parts]
+    judged = [judge(part, rtol, atol, precision) for part in parts]
     verdict = np.maximum.reduce([each.verdict for each in judged])
     at, worst = max(
         zip(parts, judged, strict=True),
@@ -173,7 +196,9 @@ def add_row(
     for part, own in zip(parts, judged, strict=True):
         wrong = own.verdict == MISMATCH
         if wrong.any():
-            text = diagnose(part, wrong, n_samples, terms)
+            at_kinks = refused and not (wrong & ~part.measured.kink).any()
+            text = f"wrong at kinks only: {refused}" if at_kinks else ""
+            text = text or diagnose(part, wrong, sizes, terms, x)
             texts.append(f"{part.name}: {text}" if text and labelled else text)
     measured = whole.measured
     row = {
@@ -187,13 +212,14 @@ def add_row(
         "numeric": _plain(at.measured.value[place]),
         "part": at.name,
         "diagnosis": "; ".join(dict.fromkeys(text for text in texts if text)),
-        "reason": _reason(measured.reason, verdict),
+        "reason": next((told for each in judged for told in each.reason.ravel() if told), ""),
         "kinks": _kinks(whole, verdict, rtol),
         "zeros": None,
         "precision": None,
     }
     report.rows.append(row)
-    numbers = measured.value, measured.error, measured.left, measured.right
+    shown = np.where(np.isnan(measured.value), measured.unproved, measured.value)
+    numbers = shown, measured.error, measured.left, measured.right
     report.details[name] = Coordinates(np.array(VERDICTS)[verdict], whole.given, *numbers)
     return row
 
@@ -214,13 +240,6 @@ def _plain(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _reason(reasons: Array, verdict: Array) -> str:
-    if not np.any(verdict == INCONCLUSIVE):
-        return ""
-    told = (str(reason) for reason in reasons.ravel() if reason)
-    return next(told, "the gradient is no larger than rounding errors may be")
-
-
 def _kinks(whole: Part, verdict: Array, rtol: float) -> dict[str, Any] | None:
     """The kink to show: a wrong one, else one where g lies outside [D⁻, D⁺], else the first."""
     kink = whole.measured.kink
@@ -228,7 +247,7 @@ def _kinks(whole: Part, verdict: Array, rtol: float) -> dict[str, Any] | None:
         return None
     between = judge(whole, rtol).between
     outside = kink & ~between
-    bad = outside & (verdict == MISMATCH)
+    bad = kink & (verdict == MISMATCH)
     show = bad if bad.any() else outside if outside.any() else kink
     place = tuple(int(i) for i in np.argwhere(show)[0])
     return {
@@ -237,5 +256,6 @@ def _kinks(whole: Part, verdict: Array, rtol: float) -> dict[str, Any] | None:
         "left": _plain(whole.measured.left[place]),
         "right": _plain(whole.measured.right[place]),
         "between": bool(between[place]),
+        "belongs": bool(np.broadcast_to(whole.clarke, kink.shape)[place] > 0),
         "outside": int(outside.sum()),
     }

@@ -14,7 +14,7 @@ from tinyreg.validate import check_integer
 SUMMARY = "check every gradient of a network against its own differences"
 DESCRIPTION = (
     "Check every coordinate of the gradient of a network, new or saved, and say where and why "
-    "one is wrong. The exit status is 1 if one is."
+    "one is wrong. The exit status is 0 only if all were judged and are right."
 )
 EXAMPLE = "tinyreg check --sizes 64,32,10 --activation gelu --penalty elasticnet"
 

@@ -1,0 +1,97 @@
+"""Deep networks: every gradient is judged, right ones pass, and wrong ones do not."""
+
+import numpy as np
+import pytest
+
+import tinyreg as tr
+
+
+def case(sizes, activation, samples, seed=0, loss=None):
+    rng = np.random.default_rng([17, seed])
+    net = tr.MLP(sizes, activation, seed=seed)
+    for b in net.biases:
+        b[...] = 0.1 * rng.normal(size=b.shape)
+    X, y = rng.normal(size=(samples, sizes[0])), rng.integers(0, sizes[-1], samples)
+    return tr.Objective(net, tr.SoftmaxCrossEntropy() if loss is None else loss), X, y
+
+
+def judged_whole(F, X, y):
+    report = tr.check_gradients(F, X, y)
+    assert report.ok, report
+    assert sum(row["match"] for row in report.rows) == F.net.n_params
+    assert report.notes == []
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "sigmoid"])
+@pytest.mark.parametrize(("depth", "width"), [(1, 8), (5, 64), (20, 32), (50, 8), (50, 16)])
+def test_right_gradients_are_judged_whole(activation, depth, width):
+    F, X, y = case((12, *[width] * depth, 5), activation, 6)
+    judged_whole(F, X, y)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "sigmoid"])
+@pytest.mark.parametrize(("depth", "width", "samples"), [(20, 128, 4), (8, 256, 4), (50, 64, 3)])
+def test_right_gradients_of_wide_networks_are_judged_whole(activation, depth, width, samples):
+    F, X, y = case((20, *[width] * depth, 5), activation, samples)
+    judged_whole(F, X, y)
+
+
+@pytest.mark.slow
+def test_fifty_layers_of_width_256_are_judged_whole():
+    F, X, y = case((20, *[256] * 50, 2), "relu", 1)
+    judged_whole(F, X, y)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "sigmoid"])
+@pytest.mark.parametrize(("depth", "width"), [(2, 16), (20, 16), (50, 8)])
+def test_one_coordinate_off_by_a_thousandth_is_found_in_every_layer(activation, depth, width):
+    """Where gradients vanish (|g| ~ 1e-30 behind 50 sigmoids) as well."""
+    F, X, y = case((12, *[width] * depth, 3), activation, 6)
+    gradient, rng = F.gradient(X, y), np.random.default_rng(3)
+    for block in F.net.blocks[:: max(1, depth // 5)]:
+        flat = np.flatnonzero(
+            np.abs(block.of(gradient)).ravel() > 1e-3 * np.abs(block.of(gradient)).max()
+        )
+        place = np.unravel_index(rng.choice(flat), block.shape)
+        wrong = gradient.copy()
+        block.of(wrong)[place] *= 1.001
+        report = tr.check_gradients(F, X, y, gradient=wrong)
+        assert report.mismatches == 1, (block.name, report)
+        assert report.details[block.name].verdict[place] == "mismatch"
+
+
+@pytest.mark.parametrize("factor", [0.0, 2.0, -1.0, 1.01])
+def test_the_first_of_seven_layers_is_not_passed_unseen(factor):
+    X, y = tr.load_digits()
+    F = tr.Objective(tr.MLP((64, *[128] * 6, 10), seed=0), tr.SoftmaxCrossEntropy())
+    gradient = F.gradient(X[:16], y[:16])
+    W1 = F.net.blocks[0]
+    right = np.count_nonzero(W1.of(gradient))
+    W1.of(gradient)[...] *= factor
+    report = tr.check_gradients(F, X[:16], y[:16], gradient=gradient)
+    assert report.rows[0]["mismatch"] == right == report.mismatches
+    assert report.inconclusive == 0
+
+
+class Doubled(tr.SoftmaxCrossEntropy):
+    def delta(self, outputs, targets, weight):
+        return 2 * super().delta(outputs, targets, weight)
+
+
+def test_a_loss_with_a_doubled_gradient_under_fifteen_layers_is_found():
+    F, X, y = case((20, *[64] * 15, 2), "tanh", 8, loss=Doubled())
+    report = tr.check_gradients(F, X, y)
+    assert report.mismatches == F.net.n_params
+    assert all("factor 2" in row["diagnosis"] for row in report.rows)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0, 3.0])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "softplus"])
+def test_badly_scaled_and_positive_weights(activation, scale):
+    F, X, y = case((6, *[12] * 10, 3), activation, 5)
+    for W in F.net.weights:
+        W[...] = scale * np.abs(W)
+    report = tr.check_gradients(F, X, y)
+    assert report.ok, report
+    assert tr.check_gradients(F, X, y, gradient=1.01 * F.gradient(X, y)).mismatches

@@ -1,0 +1,173 @@
+"""Does a gradient belong to a kink? Membership as Clarke defines it, by slopes at points near by.
+
+Clarke's generalised gradient ∂F(x) is the convex hull of the limits of ∇F(y) as y → x over points
+where F has a derivative (Clarke 1983, section 2.5). A vector g belongs to it just if for every
+direction v
+
+    min_y ∇F(y)·v  ≤  g·v  ≤  max_y ∇F(y)·v.
+
+So this is asked for a few v: along the axes of the kinks, along all-ones, and along random signs.
+Axes alone are not enough: of max(x₁, x₂, x₃) at a tie each coordinate of (1, 1, 1) lies in
+[0, 1], but along all-ones every ∇F(y) gives 1, and g gives 3.
+
+A layer is asked output by output. max(xW, 0) with two outputs at 0 has a slope in [0, W_1] and one
+in [0, W_2], and the 0 that every framework takes for both lies in both, though it need not lie
+among the slopes of a sum of the two (it is a conservative gradient: Bolte and Pauwels, Math.
+Programming 188, 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinyreg.checks.differences import EPS, Differences, quiet
+from tinyreg.checks.judge import MISMATCH, Part, judge
+from tinyreg.validate import Array
+
+WAYS = 3  # random directions
+POINTS, MORE = 12, 240  # points near x, and further ones before a gradient is refused
+Outputs = Callable[[Array], Array]  # x ↦ (m,)
+
+
+class Slopes:
+    """The slopes of m outputs along v at points near x that differ from it in the kinked places."""
+
+    def __init__(
+        self, f: Outputs, x: Array, kinks: Array, rng: np.random.Generator, precision: float
+    ) -> None:
+        self.f, self.x, self.kinks, self.rng = f, x, kinks, rng
+        self.radius = max(precision, EPS) ** 0.25 * max(np.abs(x.flat[kinks]).max(), 1.0)
+
+    def _at(self, move: Array) -> Any:
+        point = self.x.copy()
+        point.flat[self.kinks] += move
+        with quiet():
+            try:
+                return self.f(point)
+            except Exception:  # away from x a user's function may refuse
+                return np.nan
+
+    def _slope(self, way: Array, v: Array, radius: float) -> Array:
+        h = radius / 64
+        up, down = (self._at(radius * way + t * v) for t in (h, -h))
+        return np.asarray((up - down) / (2 * h))
+
+    def range(self, v: Array, towards: list[Array], count: int) -> tuple[Array, Array]:
+        """The least and the largest slope along v, (m,), over points `towards` and random ones.
+
+        The slopes at a radius and at an eighth of it tell what curvature adds, which is taken off;
+        a point between which and x there is another kink is left out.
+        """
+        low, high = np.array([np.inf]), np.array([-np.inf])
+        ways = [(way, off) for way in towards for off in (0.3, 0.01)]
+        ways += [(way, 0.0) for way in self.rng.uniform(-1, 1, (count, len(v)))]
+        for way, off in ways:
+            generic = way + off * self.rng.uniform(-1, 1, len(v))
+            far = self._slope(generic, v, self.radius)
+            near = self._slope(generic, v, self.radius / 8)
+            slack = np.abs(far - near)
+            fits = slack <= 1e-2 * np.maximum(np.abs(near), np.abs(far).max(initial=0.0))
+            slope = near + (near - far) / 7
+            low = np.minimum(low, np.where(fits, slope - slack / 32, np.inf))
+            high = np.maximum(high, np.where(fits, slope + slack / 32, -np.inf))
+        return low, high
+
+
+def belongs(
+    slopes: Slopes, gradients: Array, jumps: Array, inside: Array, rtol: float
+) -> tuple[Array, str]:
+    """Which of the kinked coordinates belong, and why the others do not.
+
+    gradients : (m, kinks), of each output in the kinked coordinates
+    jumps : D⁺ − D⁻ at the kinks, whose signs tell where a sum of kinks is steepest
+    inside : where the axis itself need not be asked again
+
+    >>> x, rng = np.ones(3), np.random.default_rng(0)
+    >>> slopes = Slopes(lambda x: np.array([x.max()]), x, np.arange(3), rng, EPS)
+    >>> for g in np.array([[1.0, 0, 0], [1, 1, 1]]):
+    ...     belongs(slopes, g[np.newaxis], np.ones(3), np.ones(3, bool), 1e-6)
+    (array([ True,  True,  True]), '')
+    (array([False, False, False]), 'along all-ones its slope is 3, and those near by 1 to 1')
+    """
+    n = len(jumps)
+    bent = np.where(jumps < 0, -1.0, 1.0)
+
+    def refused(v: Array, rtol: float) -> str:
+        """Beside which slopes g·v does not lie, or ""."""
+        along = gradients @ v
+        slack = rtol * (np.abs(gradients) @ np.abs(v))
+        towards = [v, -v, v * bent, -v * bent, np.arange(n) / n, -np.arange(n) / n]
+        low, high = slopes.range(v, towards, POINTS)
+        for _ in range(4):
+            off = np.where(low <= high, np.maximum(low - along, along - high) - slack, 0.0)
+            if not (off > 0).any():
+                return ""
+            more = slopes.range(v, [], MORE // 4)
+            low, high = np.minimum(low, more[0]), np.maximum(high, more[1])
+        k = int(np.argmax(off))
+        which = f" of output {k}" if len(gradients) > 1 else ""
+        near = f"those near by {low[k]:.6g} to {high[k]:.6g}"
+        return f"its slope{which} is {along[k]:.6g}, and {near}"
+
+    axes = ["" if known else refused(e, rtol) for e, known in zip(np.eye(n), inside, strict=True)]
+    alone = np.array([not told for told in axes])
+    if not alone.all():
+        return alone, next(f"along its own axis {told}" for told in axes if told)
+    ways = [("all-ones", np.ones(n))]
+    ways += [("random signs", slopes.rng.choice([-1.0, 1.0], n)) for _ in range(WAYS)]
+    for name, v in ways if n > 1 else []:
+        # The points are near the steepest ones only: those of a norm are attained at one point.
+        if told := refused(v, max(rtol, 1e-3)):
+            return np.zeros(n, bool), f"along {name} {told}"
+    return alone, ""
+
+
+def settle(
+    part: Part,
+    value: Callable[[Array], Any],
+    f: Outputs | None,
+    x: Array,
+    gradients: Callable[[], Array] | None,
+    rng: np.random.Generator,
+    rtol: float,
+    precision: float = EPS,
+) -> tuple[Part, str]:
+    """The part with `clarke` filled in at its kinks, and why a kink does not hold the gradient.
+
+    value : the function that was measured
+    f : its outputs (m,), of which it is a sum, and gradients() : (m, x.size), of each; or None
+    Where the gradient is the slope of the branch that the forward pass takes, nothing is asked.
+    """
+    given, measured = part.given, part.measured
+    plain = judge(part, rtol, precision=precision)
+    with np.errstate(invalid="ignore"):
+        size = rtol * np.maximum(np.abs(given), np.abs(measured.value))
+        branch = np.abs(given - measured.value) <= size + measured.error
+    asked = measured.kink & ~branch & np.isfinite(given)
+    if not asked.any() and ((plain.verdict == MISMATCH) & ~measured.kink).any():
+        # Along no line is a median of three equal numbers bent, and yet its slopes do not add up.
+        v = ~measured.kink * rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.0, x.shape)
+        line = Differences(value, x, rng, precision).along(v)
+        parts = np.where(v, measured.value * v, 0.0)
+        if line.kink or abs(line.value - parts.sum()) > 1e-3 * np.abs(parts).sum() + line.error:
+            asked = (v != 0) & np.isfinite(given) & np.isfinite(measured.value)
+            m = measured
+            measured = m._replace(
+                left=np.where(asked, m.value, m.left),
+                right=np.where(asked, m.value, m.right),
+                side_error=np.where(asked, m.error, m.side_error),
+            )
+    if not asked.any():
+        return part, ""
+    kinks = np.flatnonzero(asked)
+    slopes = Slopes(f or (lambda p: np.array([value(p)])), x, kinks, rng, precision)
+    jumps = (measured.right - measured.left)[asked]
+    own = (gradients() if gradients else given.reshape(1, -1))[:, kinks]
+    inside = plain.between[asked] if len(own) == 1 else np.zeros(len(kinks), bool)
+    held, told = belongs(slopes, own, jumps, inside, max(rtol, 16 * precision))
+    clarke = np.zeros(given.shape)
+    clarke[asked] = np.where(held, 1.0, -1.0)
+    return part._replace(measured=measured, clarke=clarke), told
