@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinyreg.checks.differences import EPS, quiet
+from tinyreg.checks.differences import quiet
 from tinyreg.checks.judge import Part
+from tinyreg.checks.steps import EPS
 from tinyreg.validate import Array
 
 CLOSE = 1e-6  # a guess may leave this share of an error

@@ -13,10 +13,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.checks.differences import EPS, generator, measure, quiet
+from tinyreg.checks.differences import generator, measure, quiet
 from tinyreg.checks.judge import Part
 from tinyreg.checks.kinks import settle
 from tinyreg.checks.report import Report, add_row
+from tinyreg.checks.steps import EPS
 from tinyreg.core.network import Block
 from tinyreg.validate import (
     Array,

@@ -28,7 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyreg.checks.differences import EPS, NOISE, Measured
+from tinyreg.checks.differences import Measured
+from tinyreg.checks.steps import EPS, NOISE
 from tinyreg.validate import Array
 
 VERDICTS = ("match", "kink", "inconclusive", "mismatch")  # from the best to the worst

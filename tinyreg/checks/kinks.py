@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from tinyreg.checks.differences import EPS, Differences, quiet
+from tinyreg.checks.differences import Differences, quiet
 from tinyreg.checks.judge import MISMATCH, Part, judge
+from tinyreg.checks.steps import EPS
 from tinyreg.validate import Array
 
 WAYS = 3  # random directions

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from tinyreg import validate
 from tinyreg.checks.diagnose import locate
 from tinyreg.checks.differences import (
-    EPS,
     Measured,
     complex_slope,
     generator,
@@ -27,6 +26,7 @@ from tinyreg.checks.kinks import settle
 from tinyreg.checks.penalty import penalty_slopes
 from tinyreg.checks.perturb import Perturbations, measure_network
 from tinyreg.checks.report import Report, add_row
+from tinyreg.checks.steps import EPS
 from tinyreg.core.network import Block, PerLayer, forward_pass
 from tinyreg.core.objective import Objective, Samples
 from tinyreg.validate import Array, Maybe

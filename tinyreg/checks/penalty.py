@@ -11,18 +11,12 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 
 from tinyreg.checks.differences import (
-    EPS,
-    SHRINK,
     Differences,
-    Line,
     Measured,
-    along,
     complex_slope,
     from_lines,
     generator,
-    power_of_2,
     quiet,
-    sizes,
     unit_vectors,
 )
 from tinyreg.checks.function import (
@@ -36,6 +30,7 @@ from tinyreg.checks.function import (
 from tinyreg.checks.judge import Part
 from tinyreg.checks.kinks import settle
 from tinyreg.checks.report import Report, add_row
+from tinyreg.checks.steps import EPS, SHRINK, Line, along, power_of_2, sizes
 from tinyreg.core.penalties import Penalty
 from tinyreg.validate import Array, check_integer, check_number, describe
 

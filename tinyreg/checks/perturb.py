@@ -23,7 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyreg.checks.differences import EPS, SHRINK, Measured, quiet
+from tinyreg.checks.differences import Measured, quiet
+from tinyreg.checks.steps import EPS, SHRINK
 from tinyreg.core.layers import ACTIVATIONS, dropout_forward
 from tinyreg.core.losses import Loss
 from tinyreg.core.network import MLP, PerLayer, forward_pass

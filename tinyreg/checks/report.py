@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyreg.checks.diagnose import diagnose
-from tinyreg.checks.differences import EPS
 from tinyreg.checks.judge import MISMATCH, VERDICTS, Judged, Part, judge
+from tinyreg.checks.steps import EPS
 from tinyreg.errors import GradientCheckError
 from tinyreg.render.document import Document, Table
 from tinyreg.render.text import to_text
