@@ -5,7 +5,7 @@ import pytest
 
 import tinyreg as tr
 from tests.support.nets import small_problem
-from tinyreg.checks.penalty import penalty_slopes
+from tinyreg.checks.slopes import penalty_slopes
 
 
 @pytest.mark.parametrize("penalty", [tr.L1(0.2), tr.L2(0.2), tr.ElasticNet(0.2, 0.3)])

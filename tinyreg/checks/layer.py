@@ -12,7 +12,7 @@ import contextlib
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +35,7 @@ from tinyreg.checks.function import (
 )
 from tinyreg.checks.judge import Part
 from tinyreg.checks.kinks import settle
+from tinyreg.checks.parameters import Parameters
 from tinyreg.checks.report import Report, add_row
 from tinyreg.validate import Array, describe
 
@@ -172,10 +173,21 @@ def check_layer(
     [('x', 6, 0), ('w', 0, 2)]
     """
     how = _How(upstreams, directions, method, seed, rtol, atol).checked()
-    own = _Parameters(layer, params or {}, len(inputs), forward, backward)
+    own = Parameters(layer, params or {}, len(inputs), forward, backward)
     whole = _Layer(own.forward, own.backward, inputs, names, cache, own=own)
-    own.look_for_sums(whole)
+    _look_for_sums(whole, own)
     return _judge(f"backward of {type(layer).__name__}", whole, how)
+
+
+def _look_for_sums(layer: _Layer, own: Parameters) -> None:
+    """A note where a second backward pass adds to a gradient."""
+    dout = generator(0).standard_normal(layer.form.vector.size)
+    once, own.clears = layer.pull(dout), False
+    twice, own.clears = layer.pull(dout), True
+    for name, a, b in zip(layer.names, once, twice, strict=True):
+        if name in own.places and not np.allclose(a, b, equal_nan=True):
+            told = f"backward adds to {own.places[name]}: it is set to 0 before each call"
+            layer.notes.append(told)
 
 
 class _How(NamedTuple):
@@ -263,7 +275,7 @@ class _Layer:
         names: Sequence[str] | None,
         cache: bool,
         wrt: Sequence[int] | None = None,
-        own: _Parameters | None = None,
+        own: Parameters | None = None,
     ) -> None:
         n = len(arrays)
         if not n:
@@ -398,110 +410,3 @@ def _names(forward: Callable[..., Any], n: int, names: Sequence[str] | None) -> 
         if len(told) >= n:
             return told[:n]
     return [f"input {i}" for i in range(n)]
-
-
-# ---------------------------------------------------------------- the parameters of an object
-
-
-class _Parameters:
-    """An object's parameters: moved while its forward runs, their gradients read afterwards."""
-
-    def __init__(
-        self, layer: Any, places: Mapping[str, str], n: int, forward: str, backward: str
-    ) -> None:
-        self.layer, self.n, self.names, self.clears = layer, n, (forward, backward), True
-        for name in self.names:
-            if not callable(getattr(layer, str(name), None)):
-                raise TypeError(f"layer must have a method {name!r}, got {describe(layer)}")
-        self.method = getattr(layer, forward)
-        self.places = validate.check_type("params", places, dict, "a dict of places")
-        for place in [*places, *places.values()]:
-            validate.check_type("each place in params", place, str, 'a name such as "grads.W"')
-        self.points = {place: as_point(place, _get(layer, place)) for place in places}
-
-    def forward(self, *values: Any) -> Any:
-        """Its forward pass, with these values of the inputs and the parameters."""
-        with self._moved(values[self.n :]):
-            return getattr(self.layer, self.names[0])(*values[: self.n])
-
-    def backward(self, *given: Any) -> Any:
-        """Its backward pass, from gradients of 0."""
-        for place in self.places.values() if self.clears else ():
-            with contextlib.suppress(ValueError):  # the backward pass may make it
-                gradient = _get(self.layer, place)
-                if not _write(gradient, np.zeros((), bool)):
-                    _put(self.layer, place, 0 * gradient)
-        with self._moved(list(self.points.values())):
-            return getattr(self.layer, self.names[1])(*given)
-
-    def gradients(self) -> dict[str, Any]:
-        """Those of the parameters, from their places."""
-        return {name: _get(self.layer, place) for name, place in self.places.items()}
-
-    def look_for_sums(self, whole: _Layer) -> None:
-        """A note where a second backward pass adds to a gradient."""
-        dout = generator(0).standard_normal(whole.form.vector.size)
-        once, self.clears = whole.pull(dout), False
-        twice, self.clears = whole.pull(dout), True
-        for name, a, b in zip(whole.names, once, twice, strict=True):
-            if name in self.places and not np.allclose(a, b, equal_nan=True):
-                told = f"backward adds to {self.places[name]}: it is set to 0 before each call"
-                whole.notes.append(told)
-
-    @contextlib.contextmanager
-    def _moved(self, values: Sequence[Array]) -> Iterator[None]:
-        """The layer with these values, and in the end as it was.
-
-        An array is written to where it can hold them, as other names may stand for it too; else
-        there is another object in its place meanwhile.
-        """
-        before = [(place, _get(self.layer, place)) for place in self.places]
-        kept = [np.array(to_numpy(own)) for _, own in before]
-        try:
-            for (place, own), value in zip(before, values, strict=True):
-                if not _write(own, value):
-                    _put(self.layer, place, alike(value, own)[()])
-            yield
-        finally:
-            for (place, own), value in zip(before, kept, strict=True):
-                _write(own, value)
-                if _get(self.layer, place) is not own:
-                    _put(self.layer, place, own)
-
-
-def _write(own: Any, value: Array) -> bool:
-    """Write to an array, if it can hold the value."""
-    fits = isinstance(own, np.ndarray) and own.flags.writeable
-    if fits := fits and np.can_cast(value.dtype, own.dtype):
-        own[...] = value
-    return fits
-
-
-def _get(layer: Any, place: str) -> Any:
-    """What lies at a place, and is not None."""
-    found = layer
-    try:
-        for step in place.split("."):
-            if isinstance(found, Mapping):
-                found = found[step]
-            else:
-                row = isinstance(found, list | tuple)
-                found = found[int(step)] if row else getattr(found, step)
-        if found is None:
-            raise LookupError("None lies there")
-    except (AttributeError, LookupError, ValueError) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise ValueError(f"params must name places in the layer, got {place!r}: {told}") from error
-    return found
-
-
-def _put(layer: Any, place: str, value: Any) -> None:
-    """Let it lie there."""
-    way, _, last = place.rpartition(".")
-    owner = _get(layer, way) if way else layer
-    if isinstance(owner, dict):
-        owner[last] = value
-    elif isinstance(owner, list):
-        owner[int(last)] = value
-    else:
-        setattr(owner, last, value)

@@ -23,9 +23,9 @@ from tinyreg.checks.differences import (
 from tinyreg.checks.function import RTOL, as_gradient, check_repeats, precision_of
 from tinyreg.checks.judge import Part
 from tinyreg.checks.kinks import settle
-from tinyreg.checks.penalty import penalty_slopes
 from tinyreg.checks.perturb import Perturbations, measure_network
 from tinyreg.checks.report import Report, add_row
+from tinyreg.checks.slopes import penalty_slopes
 from tinyreg.checks.steps import EPS
 from tinyreg.core.network import Block, PerLayer, forward_pass
 from tinyreg.core.objective import Objective, Samples
