@@ -332,6 +332,16 @@ def large() -> str:
     return f"784-64-10, {objective.net.n_params:,} parameters: {took:.2f} s, {peak:.0f} MiB at most"
 
 
+def deep(quick: bool) -> str:
+    """Fifty hidden layers of 256 units: every parameter judged, on one sample."""
+    layers = 5 if quick else 50
+    rng = np.random.default_rng(0)
+    objective = tr.Objective(tr.MLP((20, *[256] * layers, 2)), tr.SoftmaxCrossEntropy())
+    X, y = rng.normal(size=(1, 20)), np.ones(1, int)
+    took = seconds(lambda: tr.check_gradients(objective, X, y).raise_if_failed(), 1)
+    return f"{layers} hidden layers of 256, {objective.net.n_params:,} parameters: {took:.0f} s"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer nets, one run of each")
@@ -371,6 +381,7 @@ def main() -> None:
     print("\n".join(text_table(lines, rule=True)))
     print("\njax checks one random direction, and torch's fast mode a few, not each parameter")
     print(large())
+    print(deep(quick))
     print()
     print(mutation_study(quick))
 

@@ -31,15 +31,9 @@ def test_right_gradients_are_judged_whole(activation, depth, width):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "sigmoid"])
-@pytest.mark.parametrize(("depth", "width", "samples"), [(20, 128, 4), (8, 256, 4), (50, 64, 3)])
+@pytest.mark.parametrize(("depth", "width", "samples"), [(20, 128, 2), (8, 256, 2), (50, 64, 2)])
 def test_right_gradients_of_wide_networks_are_judged_whole(activation, depth, width, samples):
     F, X, y = case((20, *[width] * depth, 5), activation, samples)
-    judged_whole(F, X, y)
-
-
-@pytest.mark.slow
-def test_fifty_layers_of_width_256_are_judged_whole():
-    F, X, y = case((20, *[256] * 50, 2), "relu", 1)
     judged_whole(F, X, y)
 
 

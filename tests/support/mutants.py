@@ -228,7 +228,8 @@ in_penalty("λ sign(w) for 2λ w", tr.L2, lambda R, w: R.lam * np.sign(w), r"sig
 in_penalty("L2 part only", tr.ElasticNet, lambda R, w: 2 * R.l2 * w,
            r"error is \S+ times sign\(x\)|missing.*L1|times x in place")  # fmt: skip
 in_penalty("L1 part only", tr.ElasticNet, lambda R, w: R.l1 * np.sign(w),
-           r"error is \S+ times (x|the gradient of L2)|missing.*L2|sign\(x\) in place|only the gradient of L1")  # fmt: skip
+           r"error is \S+ times (x|the gradient of L2)|missing.*L2|sign\(x\) in place|"
+           "only the gradient of L1")  # fmt: skip
 in_penalty("without the root of the group's size", tr.GroupLasso,
            lambda R, w: R.subgradient(w) / np.sqrt(w.shape[1]), NOTHING)  # fmt: skip
 
@@ -271,7 +272,7 @@ mistake("mask forgotten", "mask", lambda v, own, layer: np.ones_like(v),
 mistake("mask without 1/(1 - rate)", "mask", lambda v, own, layer: 1.0 * (v > 0))
 mistake("target not subtracted", "delta", lambda v, own, layer: own.mean * own.prediction)
 mistake("prediction forgotten", "delta", lambda v, own, layer: -own.mean * own.target,
-        r"error is -\S+ times x")  # fmt: skip
+        r"error is -\S+ times x|gradient is 0|rest is missing")  # fmt: skip
 mistake("targets of the next sample", "delta",
         lambda v, own, layer: own.mean * (own.prediction - np.roll(own.target, 1, 0)))  # fmt: skip
 mistake("weights of samples forgotten", "delta", lambda v, own, layer: v / own.mean / own.n)

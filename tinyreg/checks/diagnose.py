@@ -58,6 +58,7 @@ def diagnose(
             return False
         return bool(off[known].max() <= 1e-3 * error[known].max())
 
+    terms = [(name, term) for name, term in terms if np.any(term)]
     with quiet():
         for guesses in _guesses(given, value, sizes or {}, terms, x):
             told = list(dict.fromkeys(text for text, guess in guesses if explains(guess)))
