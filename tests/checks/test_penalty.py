@@ -445,7 +445,7 @@ def test_a_subgradient_of_a_norm_at_zero_is_held_against_all_directions(scale):
 
     for w in (np.zeros(4), scale * np.ones(4)):
         report = tr.check_penalty(Corner(), w)
-        assert (report.rows[0]["mismatch"] > 0) == (not w.any()), report
+        assert report.rows[0]["mismatch"] > 0, report  # probes lie at 0 as well
     assert "all-ones" in tr.check_penalty(Corner(), np.zeros(4)).rows[0]["diagnosis"]
 
 

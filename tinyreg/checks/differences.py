@@ -192,7 +192,7 @@ class Differences:
         size = float(abs(self.f0) / reach(self.x, v)[0])
         error = 8 * (change + EPS * abs(slope)) + min(8 * EPS * size, 1e-3 * abs(slope))
         error += EPS**4 * size  # so far below all rounding a slope is 0
-        return Line(slope, error, np.sqrt(EPS) * size, floor=8 * EPS * size)
+        return Line(slope, error, 0.1 * np.sqrt(EPS) * size, floor=8 * EPS * size)
 
     def odd(self, v: Array, slope: float) -> bool:
         """Is it the slope of one branch, on both sides?

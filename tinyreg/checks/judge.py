@@ -95,13 +95,15 @@ def judge(part: Part, rtol: float, atol: float = 0.0, precision: float = EPS) ->
     off = np.where(kink, np.minimum(off, outside), off)
     verdict = np.where(off <= rtol, np.where(kink, KINK, MATCH), MISMATCH)
 
+    # A formula such as 1 − tanh² may round a slope to 0; beside larger slopes near by it is 0.
+    zero = (verdict == MISMATCH) & (given == 0) & ~kink & (np.abs(value) <= m.floor)
+    verdict[zero & (m.floor <= 1e-7 * m.scale)] = MATCH
     # Agreement to within an error as large as the slopes says nothing.
     small = m.error <= np.maximum(SMALL * np.maximum(np.abs(value), m.scale), atol)
     known = (m.reason == "") & (small | ((given == 0) & (value == 0)))
     reason = np.where(m.reason == "", HIDDEN, m.reason)
     reason[(verdict == MISMATCH) & near] = COARSE
-    wrong = (verdict == MISMATCH) & ~near & (kink | np.isfinite(value))
-    wrong &= (given != 0) | kink | (np.abs(value) > m.floor)
+    wrong = (verdict == MISMATCH) & ~near & ~zero & (kink | np.isfinite(value))
     judged = wrong | (verdict == KINK) | ((verdict == MATCH) & known)
     verdict[agreed & ~judged] = MATCH
     reason[judged | agreed] = ""

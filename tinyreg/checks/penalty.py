@@ -24,7 +24,7 @@ from tinyreg.checks.function import (
     check_repeats,
     scalar_function,
 )
-from tinyreg.checks.judge import Part
+from tinyreg.checks.judge import SMALL, Part
 from tinyreg.checks.kinks import settle
 from tinyreg.checks.report import Report, add_row
 from tinyreg.checks.slopes import (
@@ -138,7 +138,7 @@ class _Tries:
         self.refused = ""
         self.value = guarded(penalty.value)
         self.has_residual = hasattr(penalty, "residual")
-        self.one = of_one_number(self.value, w)
+        self.one = None if self.mixes() else of_one_number(self.value, w)
         self.steps = t * rng.uniform(0.5, 1.5, w.shape)
         self.size = float(np.max(sizes(w)))
         self.slope = float(np.abs(np.nan_to_num(self.ask("subgradient", w))).max())
@@ -189,6 +189,20 @@ class _Tries:
 
     # ------------------------------------------------ probes
 
+    def mixes(self) -> bool:
+        """Does the prox of a number depend on the others? An indicator of a ball is no sum."""
+        w, rng = self.w, self.rng
+        for size in np.geomspace(1e-3, 1e3, 13):
+            drawn = size * rng.choice(w.ravel(), 2 * w.size) * rng.uniform(0.5, 1.0, 2 * w.size)
+            dealt = (numbers.reshape(2, *w.shape) for numbers in (drawn, rng.permutation(drawn)))
+            a, b = (
+                np.sort([self.ask("prox", half, self.t) for half in pair], axis=None)
+                for pair in dealt
+            )
+            if np.abs(a - b).max() > 1e-9 * np.abs(drawn).max():
+                return True
+        return False
+
     def probes(self) -> list[Array]:
         """Arrays of all sizes, and close to where prox or subgradient changes its formula."""
         if not self.one:
@@ -199,7 +213,9 @@ class _Tries:
 
             breaks = _breaks(on_ray, self.scan[self.scan.size // 2 :: 12])[:4]
             spread = np.array([-1.0, 1e-2, 1e2]) * self.size
-            return [c * ray for c in np.concatenate([spread, 0.99 * breaks, 1.01 * breaks])]
+            tried = [c * ray for c in np.concatenate([spread, 0.99 * breaks, 1.01 * breaks])]
+            # Where the prox takes these, groups are 0 and others not.
+            return [0 * ray, *(self.ask("prox", x, self.t) for x in tried[3:]), *tried]
 
         def asked(method: str, *arguments: Any) -> Callable[[Array], Array]:
             return lambda numbers: self.each(method, numbers, *arguments)[:, np.newaxis]
@@ -232,7 +248,8 @@ class _Tries:
         given, one = self.ask("subgradient", w), self.one
         slopes = by_numbers(one, w, self.size) if one else one_by_one(self.value, w)
         if not own:  # a probe that cannot be measured is none
-            unknown = slopes.reason != ""
+            size = np.maximum(np.abs(slopes.value), slopes.scale)
+            unknown = (slopes.reason != "") | (~slopes.kink & ~(slopes.error <= SMALL * size))
             slopes.put(unknown, Measured.smooth(given[unknown]))
         # Within an infinite side lies any slope.
         left = np.where(slopes.left == -np.inf, np.fmin(given, slopes.right), slopes.left)

@@ -159,7 +159,7 @@ def _at_kink(line: Line, phi: Callable[[float], float], h: float, branch: float)
     sides = []
     for step in (-h, h):
         near, far = ((phi(t) - phi(0)) / t for t in (step / SHRINK**2, step / SHRINK))
-        steep = not np.isfinite(near) or abs(near) > 2 * abs(far)
+        steep = not np.isfinite(near) or abs(near) > 1.1 * abs(far)
         sides.append((np.sign(near) * np.inf if steep else near, 0.0 if steep else abs(near - far)))
     (left, off), (right, other) = sides
     if np.isnan([left, right]).any() or np.isfinite([left, right]).all():

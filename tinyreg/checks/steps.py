@@ -268,7 +268,8 @@ def noise_of(f: Callable[[Array], float], x: Array, f0: float, rng: np.random.Ge
             quantum = max(quantum, float(np.abs(np.diff(values)).max()))
     known = [sigma for sigma in found if sigma] or [quantum]
     single = [sigma for sigma in known if sigma <= 1e-5 * abs(f0)]
-    levels = 2 * known[0], 2 * max([known[0], *single])
+    first = max(sigma for sigma in known if sigma <= 30 * known[0])
+    levels = 2 * first, 2 * max([first, *single])
     return np.unique(np.maximum(levels, EPS / 2 * abs(f0)))
 
 
