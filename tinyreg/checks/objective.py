@@ -50,12 +50,13 @@ def check_gradients(
     """Check every coordinate of an objective's gradient.
 
     The data gradient and the penalty's part are judged apart, so that neither hides the other. Two
-    judges measure each derivative: the complex step, exact to rounding, and real central
-    differences. They move one parameter at a time and use forward code only.
+    judges measure how each sample's loss changes with each pre-activation, by forward code only:
+    the complex step, exact to rounding, and real central differences. A parameter moves the
+    pre-activations of its unit, each in proportion to its input (`tinyreg.checks.perturb`).
 
-    Before anything is judged, that fast evaluation is compared with `objective.value` at random
-    parameters. If that is another function (in a subclass, say), it is the one to be judged: then
-    every parameter is moved by itself through `objective.value`, and a note says so.
+    Before anything is judged, that fast evaluation is compared with `objective.value` at
+    parameters near by. If that is another function (in a subclass, say), it is the one to be
+    judged: then every parameter is moved by itself through `objective.value`, and a note says so.
 
     Parameters
     ----------
@@ -89,8 +90,8 @@ def check_gradients(
     -----
     At a kink (a pre-activation at 0 that the parameter moves, a weight at 0 with an L1 penalty)
     the given value passes as `kink` if it is the slope of the branch that the forward pass takes,
-    or lies between D⁻ and D⁺; else it is a `mismatch`. A kink beside the point, nearer than the
-    first step, is avoided by a smaller or a one-sided step.
+    or belongs to the kink (`tinyreg.checks.kinks`); else it is a `mismatch`. A kink beside the
+    point, nearer than the first step, is avoided by a smaller or a one-sided step.
 
     Examples
     --------
