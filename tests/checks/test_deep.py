@@ -31,9 +31,15 @@ def test_right_gradients_are_judged_whole(activation, depth, width):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "sigmoid"])
-@pytest.mark.parametrize(("depth", "width", "samples"), [(20, 128, 2), (8, 256, 2), (50, 64, 2)])
+@pytest.mark.parametrize(("depth", "width", "samples"), [(20, 128, 4), (8, 256, 4), (50, 64, 3)])
 def test_right_gradients_of_wide_networks_are_judged_whole(activation, depth, width, samples):
     F, X, y = case((20, *[width] * depth, 5), activation, samples)
+    judged_whole(F, X, y)
+
+
+@pytest.mark.slow
+def test_fifty_layers_of_width_256_are_judged_whole():
+    F, X, y = case((20, *[256] * 50, 2), "relu", 1)
     judged_whole(F, X, y)
 
 
@@ -78,6 +84,27 @@ def test_a_loss_with_a_doubled_gradient_under_fifteen_layers_is_found():
     report = tr.check_gradients(F, X, y)
     assert report.mismatches == F.net.n_params
     assert all("factor 2" in row["diagnosis"] for row in report.rows)
+
+
+class RealOnly(tr.SquaredError):
+    """Its code drops imaginary parts."""
+
+    def per_sample(self, outputs, targets):
+        return super().per_sample(outputs.real, targets)
+
+
+def test_slopes_that_vanish_are_judged_under_a_loss_that_drops_imaginary_parts():
+    """No real difference sees slopes of 1e-22: those of the loss are carried down."""
+    F, X, y = case((12, *[8] * 35, 2), "sigmoid", 6, loss=RealOnly())
+    targets = np.stack([y, 1 - y], axis=1).astype(float)
+    gradient = F.gradient(X, targets)
+    W1 = F.net.blocks[0]
+    assert 0 < np.abs(W1.of(gradient)).max() < 1e-20
+    report = tr.check_gradients(F, X, targets)
+    assert report.ok, report
+    assert any("real differences decide" in note for note in report.notes)
+    W1.of(gradient)[...] *= 1.001
+    assert tr.check_gradients(F, X, targets, gradient=gradient).rows[0]["mismatch"] == 12 * 8
 
 
 @pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0, 3.0])

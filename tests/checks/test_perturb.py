@@ -7,7 +7,8 @@ import pytest
 
 import tinyreg as tr
 from tests.support.nets import random_case, small_problem
-from tinyreg.checks.perturb import Perturbations
+from tinyreg.checks.judge import SMALL
+from tinyreg.checks.perturb import Perturbations, measure_network
 from tinyreg.core import layers
 
 
@@ -42,6 +43,50 @@ def loss_of_one(objective, x, samples, sample, layer, unit, step):
         z = a @ W + moved
         a = layers.ACTIVATIONS[net.activation].forward(z)
     return objective.loss.per_sample(z[np.newaxis], samples.targets[[sample]])[0]
+
+
+EXACT = {  # f and f' in extended precision, neither from tinyreg
+    "relu": lambda z: (np.maximum(z, 0), 1.0 * (z > 0)),
+    "tanh": lambda z: (np.tanh(z), 1 / np.cosh(z) ** 2),
+    "sigmoid": lambda z: (1 / (1 + np.exp(-z)), 1 / (2 + np.exp(z) + np.exp(-z))),
+}
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).eps > 1e-18, reason="no extended precision here")
+@pytest.mark.parametrize("activation", sorted(EXACT))
+@pytest.mark.parametrize("weights", ["of both signs", "positive", "small", "large"])
+@pytest.mark.parametrize(("depth", "width"), [(1, 256), (3, 64), (20, 32), (50, 8)])
+def test_the_error_is_larger_than_that_of_the_rounding_and_small(activation, weights, depth, width):
+    rng = np.random.default_rng(depth)
+    net = tr.MLP((10, *[width] * depth, 3), activation, seed=depth)
+    scale = {"positive": 0.5, "small": 0.1, "large": 3.0}.get(weights, 1.0)
+    for W in net.weights:
+        W[...] = scale * (np.abs(W) if weights == "positive" else W)
+    X, y = rng.normal(size=(5, 10)), rng.normal(size=(5, 3))
+    samples = tr.Objective(net, tr.SquaredError()).on(X, y).samples
+    measured, _ = measure_network(Perturbations(net, tr.SquaredError(), samples, net.params))
+    exact = exact_gradient(net, X.astype(np.longdouble), y)
+    off = np.abs(measured.value - exact)
+    assert (off <= measured.error / 2).all()
+    size = np.maximum(np.abs(measured.value), measured.scale)
+    assert (measured.error <= SMALL / 1000 * size).all()  # the tanh of large weights is chaotic
+
+
+def exact_gradient(net, x, y):
+    """Of the mean of ½‖z − y‖², by the chain rule."""
+    inputs, slopes, gradient = [x], [], np.empty(net.n_params, np.longdouble)
+    for W, b in zip(net.weights, net.biases, strict=True):
+        z = inputs[-1] @ W.astype(np.longdouble) + b
+        a, slope = EXACT[net.activation](z)
+        inputs.append(a)
+        slopes.append(slope)
+    d = (z - y) / len(x)
+    for layer in reversed(range(len(slopes))):
+        if layer < len(slopes) - 1:
+            d = slopes[layer] * (d @ net.weights[layer + 1].T.astype(np.longdouble))
+        net.blocks[layer].of(gradient)[...] = inputs[layer].T @ d
+        net.blocks[len(slopes) + layer].of(gradient)[...] = d.sum(axis=0)
+    return gradient
 
 
 def test_a_chunk_of_one_gives_what_a_chunk_of_all_gives(monkeypatch):

@@ -186,11 +186,20 @@ class _Case(NamedTuple):
         outputs = F.net.trace(self.X, p, self.masks).outputs
         return F.loss.value(outputs, self.y, self.sample_weight) + F.penalty_value(p)
 
-    def data_value(self, p: Array) -> Any:
-        """L, from the forward code of the layers and the loss."""
-        net, samples = self.objective.net, self.samples
-        outputs = forward_pass(samples.X, *net.unpack(p), net.activation, self.masks).outputs
-        return self.objective.loss.weighted_sum(outputs, samples.targets, samples.weight)
+    def arrays(self, p: Array) -> list[Array]:
+        """W1, W2, …, b1, b2, …"""
+        return [block.of(p) for block in self.objective.net.blocks]
+
+    def data_value(self, arrays: PerLayer) -> Any:
+        """L of such arrays, from the forward code of the layers and the loss."""
+        F, samples, n = self.objective, self.samples, len(arrays) // 2
+        X, kind = samples.X, F.net.activation
+        outputs = forward_pass(X, arrays[:n], arrays[n:], kind, self.masks).outputs
+        return F.loss.weighted_sum(outputs, samples.targets, samples.weight)
+
+    def data_value_with(self, arrays: PerLayer, k: int, array: Array) -> Any:
+        """The same with one of them changed."""
+        return self.data_value([*arrays[:k], array, *arrays[k + 1 :]])
 
     def gradients(self, handed: ArrayLike | Callable[[Array], ArrayLike] | None) -> list[Array]:
         """What is to be judged: ∇L and ∇F, or twice the ∇F that was handed in."""
@@ -237,16 +246,11 @@ def _in_precision(objective: Objective, dtype: str) -> Objective:
     return twin
 
 
-def _layers(case: _Case) -> list[tuple[Block, Block]]:
-    """(W1, b1), (W2, b2), …"""
-    blocks = case.objective.net.blocks
-    n_layers = len(blocks) // 2
-    return list(zip(blocks[:n_layers], blocks[n_layers:], strict=True))
-
-
 def _blocks(case: _Case) -> list[Block]:
     """In the order of the report: W1, b1, W2, b2, …"""
-    return [block for layer in _layers(case) for block in layer]
+    blocks = case.objective.net.blocks
+    layers = zip(blocks[: len(blocks) // 2], blocks[len(blocks) // 2 :], strict=True)
+    return [block for layer in layers for block in layer]
 
 
 # ---------------------------------------------------------------- the two terms
@@ -291,7 +295,7 @@ def _another_function(case: _Case, rng: np.random.Generator) -> str:
     size = max(np.abs(params).max(), 1e-3)
     for spread in (0.0, 1e-3, 1e-2):
         p = params + spread * size * rng.standard_normal(params.shape)
-        data, R, whole = case.data_value(p), F.penalty_value(p), case.value(p)
+        data, R, whole = case.data_value(case.arrays(p)), F.penalty_value(p), case.value(p)
         summed = sum(float(penalty.value(block.of(p))) for block, penalty in F.penalised)
         for name, theirs, ours in (("value", whole, data + summed), ("penalty_value", R, summed)):
             if np.isfinite(ours) and not abs(ours - theirs) <= 1e-9 * max(abs(ours), abs(theirs)):
@@ -303,33 +307,37 @@ def _another_function(case: _Case, rng: np.random.Generator) -> str:
 
 
 def _slopes_agree(case: _Case, measured: Measured, rng: np.random.Generator) -> bool:
-    """Are they those of the whole forward pass, by the complex step along random directions?
+    """Are they those of the whole forward pass, by the complex step along a direction per block?
 
-    Any wrong coordinate would change these.
+    Directions are random, and large where slopes are small: any wrong coordinate would show.
     """
-    known = np.isfinite(measured.value)
-    for _ in range(2):
-        v = known * rng.choice([-1.0, 1.0], known.shape) * rng.uniform(1, 2, known.shape)
-        slope = complex_slope(case.data_value, case.params, v)
-        size = np.vdot(np.abs(measured.value), np.abs(v))
-        error = 1e-9 * size + np.vdot(measured.error, np.abs(v))
-        if not abs(slope - np.vdot(measured.value, v)) <= error:
+    arrays = case.arrays(case.params)
+    for k, block in enumerate(case.objective.net.blocks):
+        known = np.isfinite(block.of(measured.value))
+        g, error = (np.where(known, block.of(m), 0.0) for m in (measured.value, measured.error))
+        typical = np.abs(g).max() or 1.0
+        v = known * rng.choice([-1.0, 1.0], g.shape) * rng.uniform(1, 2, g.shape)
+        v *= typical / np.maximum(np.abs(g), 1e-6 * typical)
+        slope = complex_slope(functools.partial(case.data_value_with, arrays, k), arrays[k], v)
+        slack = 1e-9 * np.abs(g) + error
+        if not abs(slope - np.vdot(g, v)) <= np.vdot(slack, np.abs(v)):
             return False
     return True
 
 
 def _changes_agree(case: _Case, moves: Perturbations, rng: np.random.Generator) -> bool:
-    """Are a few changes of L in each layer those of the whole forward pass, in real numbers?"""
-    base, n = case.data_value(case.params), np.arange(moves.n_samples)
-    for layer, (W, b) in enumerate(_layers(case)):
-        n_in, n_out = W.shape
-        for i, j in (*rng.integers(0, [n_in, n_out], (4, 2)), (n_in, n_out - 1)):
-            x = moves.inputs[layer][:, i] if i < n_in else np.ones(len(n))
+    """Are a few changes of L in each block those of the whole forward pass, in real numbers?"""
+    arrays, n = case.arrays(case.params), np.arange(moves.n_samples)
+    base = case.data_value(arrays)
+    for k, array in enumerate(arrays):
+        layer = k % moves.n_layers
+        for place in rng.integers(0, array.shape, (3, array.ndim)):
+            x = moves.inputs[layer][:, place[0]] if array.ndim == 2 else np.ones(len(n))
             for delta in (1e-3, 1e-2):
-                change, _, _ = moves.change(layer, n, np.full(len(n), j), delta * x)
-                moved = case.params.copy()
-                moved[W.span.start + i * n_out + j if i < n_in else b.span.start + j] += delta
-                direct = case.data_value(moved)
+                moved = array.copy()
+                moved[tuple(place)] += delta
+                direct = case.data_value_with(arrays, k, moved)
+                change, _, _ = moves.change(layer, n, np.full(len(n), place[-1]), delta * x)
                 off = abs(direct - base - moves.weight @ change)
                 if not off <= 1e-9 * (abs(direct) + abs(base)):
                     return False
