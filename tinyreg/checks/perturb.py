@@ -105,7 +105,7 @@ class Chain:
     the error (Monte Carlo arithmetic: Parker 1997). A bound would multiply |W| layer by layer, and
     be larger than any gradient after ten. In 1,900 networks, up to 50 layers deep, saturated, badly
     scaled or with positive weights only, passes in extended precision, and the backward pass, were
-    off by less than a quarter of it.
+    off by less than a quarter of it, but for underflow.
 
     **Scale.** The same from random slopes at the outputs, of the size that they have over steps as
     large as z, and so for f': a saturated softmax or tanh has a slope of 0 ± ε where slopes of 1
