@@ -7,7 +7,7 @@ tests/support/planted.py, the mutants of tests/support/mutants.py, and right gra
 and other networks. A checker that is not installed is left out. The verdict is the checker's own,
 at its defaults, where it has one; scipy's check_grad and numdifftools return numbers, which are
 judged here by the rules that stand at their functions below. All run on one thread. The mutation
-study at the end takes most of the time: a quarter of an hour, unless --quick.
+study at the end takes most of the time: half an hour, unless --quick.
 """
 
 from __future__ import annotations
