@@ -296,3 +296,19 @@ def test_bad_arguments_of_check_backward_are_named():
 def test_a_bad_wrt_is_named(wrt):
     with pytest.raises((TypeError, ValueError), match="wrt must"):
         tr.check_backward(np.tanh, lambda d, z: d * (1 - np.tanh(z) ** 2), np.ones(3), wrt=wrt)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_a_backward_that_is_not_linear_is_found_at_kinks_too(power):
+    """With upstream ±1 alone, d and d|d| are the same."""
+    x = np.array([[0.0, 1.0], [0.0, -2.0], [3.0, 0.0]])
+
+    def backward(dout, x):
+        half = 0.5 * np.sign(dout) * np.abs(dout) ** power
+        return np.where(x == 0, half, dout * (x > 0))
+
+    report = tr.check_backward(lambda x: np.maximum(x, 0), backward, x)
+    assert report.ok == (power == 1), report
+    if power == 2:
+        assert report.mismatches == 3
+        assert "not linear in dout" in report.rows[0]["diagnosis"]

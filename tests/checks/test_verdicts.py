@@ -201,6 +201,26 @@ def test_a_gradient_belongs_to_a_kink_or_not(f, x, given, belongs):
     assert report.inconclusive == 0
 
 
+@pytest.mark.parametrize(("g", "belongs"), [([1, 1, 1], False), ([1, 0, 0], True)])
+def test_waves_near_a_kink_hide_no_gradient_that_does_not_belong(g, belongs):
+    """max(x) at a tie, plus waves of 1e-4 sin(1e7 x), whose slopes are a thousand times larger."""
+    x = np.ones(3)
+
+    def f(x):
+        return np.max(x) + 1e-4 * np.sum(np.sin(1e7 * x))
+
+    report = tr.check_gradient(real(f), np.array(g) + 1e3 * np.cos(1e7 * x), x)
+    assert report.ok == belongs, report
+
+
+def test_a_complex_step_that_differs_to_both_sides_is_no_slope():
+    """np.maximum goes by imaginary parts at a tie of real ones: D⁺, as the step is upwards."""
+    x = np.array([0.0, 1.0])
+    report = tr.check_gradient(lambda x: np.maximum(x, 0).sum(), np.ones(2), x, method="complex")
+    assert report.details["x"].verdict.tolist() == ["inconclusive", "match"]
+    assert "kink" in report.rows[0]["reason"]
+
+
 def test_a_kink_that_noise_suggests_is_none():
     """Values with an error of 1e-9 (a wave of period 1e-13 that no step resolves)."""
 

@@ -24,6 +24,8 @@ from tinyreg.checks.steps import EPS, NOISE, Line, along, ladder, noise_of, reac
 from tinyreg.core.objective import COMPLEX_STEP
 from tinyreg.validate import Array
 
+BENT = "the complex step says one slope this way and one that way: there is a kink here"
+
 
 class Measured(NamedTuple):
     """Measured derivatives, in arrays of one shape.
@@ -229,7 +231,8 @@ def measure(
     for v in ways:
         exact = real.complex_step(v, jitter) if possible else Line()
         if method == "complex":
-            lines.append(exact)
+            bent = np.isfinite(exact.value) and not real.odd(v, exact.value)
+            lines.append(Line(reason=BENT) if bent else exact)
             continue
         line = real.along(v, exact.value if proved else np.nan)
         if possible and line.reason in ("", NOISE):

@@ -64,8 +64,8 @@ def check_gradient(
     method : "auto", "central" or "complex"
         "central" uses real differences. "auto" also uses the complex step, where it is proved
         valid for f: it has to agree with real differences along random directions, and must not
-        disagree with them at any coordinate. "complex" uses it alone; kinks are then not looked
-        for.
+        disagree with them at any coordinate. "complex" uses it alone; of kinks it knows no more
+        than that it differs to both sides, which is then inconclusive.
     directions : int, optional
         Check the derivative along so many random directions in place of each coordinate.
     seed : int

@@ -100,11 +100,11 @@ def judge(part: Part, rtol: float, atol: float = 0.0, precision: float = EPS) ->
     verdict[zero & (m.floor <= 1e-7 * m.scale)] = MATCH
     # Agreement to within an error as large as the slopes says nothing.
     small = m.error <= np.maximum(SMALL * np.maximum(np.abs(value), m.scale), atol)
-    known = (m.reason == "") & (small | ((given == 0) & (value == 0)))
+    known = (m.reason == "") & (kink | small | ((given == 0) & (value == 0)))
     reason = np.where(m.reason == "", HIDDEN, m.reason)
     reason[(verdict == MISMATCH) & near] = COARSE
-    wrong = (verdict == MISMATCH) & ~near & ~zero & (kink | np.isfinite(value))
-    judged = wrong | (verdict == KINK) | ((verdict == MATCH) & known)
+    wrong = (verdict == MISMATCH) & ~near & ~zero & (known | (np.isfinite(value) & ~kink))
+    judged = wrong | ((verdict != MISMATCH) & known)
     verdict[agreed & ~judged] = MATCH
     reason[judged | agreed] = ""
     verdict[reason != ""], off[(reason != "") | (agreed & ~judged)] = INCONCLUSIVE, 0.0

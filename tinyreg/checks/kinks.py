@@ -30,6 +30,7 @@ from tinyreg.validate import Array
 
 WAYS = 3  # random directions
 POINTS, MORE = 12, 240  # points near x, and further ones before a gradient is refused
+UNREAD = "there is a kink here, and no slope near by can be read"
 Outputs = Callable[[Array], Array]  # x ↦ (m,)
 
 
@@ -41,6 +42,7 @@ class Slopes:
     ) -> None:
         self.f, self.x, self.kinks, self.rng = f, x, kinks, rng
         self.radius = max(precision, EPS) ** 0.25 * max(np.abs(x.flat[kinks]).max(), 1.0)
+        self.noise = 4 * max(precision, EPS) * np.abs(f(x))
 
     def _at(self, move: Array) -> Any:
         point = self.x.copy()
@@ -59,13 +61,21 @@ class Slopes:
     def near(self, way: Array, v: Array) -> tuple[Array, Array]:
         """The slope along v at a generic point that way, (m,), and how far it may be off.
 
-        The slopes at a radius and at an eighth of it tell what curvature adds, which is taken off;
-        a point between which and x there is another kink tells nothing, NaN.
+        The slopes at a radius and at an eighth of it tell what curvature adds, which is taken off.
+        Where they differ, for another kink between them or for sharp curvature, the point moves
+        closer to x; NaN where none tells.
         """
-        far, near = (self._slope(way, v, radius) for radius in (self.radius, self.radius / 8))
-        slack = np.abs(far - near)
-        fits = slack <= 1e-2 * np.maximum(np.abs(near), np.abs(far).max(initial=0.0))
-        return np.where(fits, near + (near - far) / 7, np.nan), slack / 32
+        slope, error = np.full(self.noise.shape, np.nan), np.zeros(self.noise.shape)
+        for radius in self.radius / 2.0 ** np.array([0, 9, 18]):
+            far, near = (self._slope(way, v, r) for r in (radius, radius / 8))
+            slack, rounding = np.abs(far - near), 64 * 8 * self.noise / radius
+            largest = np.maximum(np.abs(near), np.abs(far).max(initial=0.0))
+            fits = np.isnan(slope) & (slack <= 1e-2 * largest + rounding)
+            slope = np.where(fits, near + (near - far) / 7, slope)
+            error = np.where(fits, slack / 32 + rounding, error)
+            if not np.isnan(slope).any():
+                break
+        return slope, error
 
     def range(self, v: Array, towards: list[Array], count: int) -> tuple[Array, Array]:
         """The least and the largest slope along v, (m,), over points `towards` and random ones."""
@@ -113,14 +123,16 @@ def belongs(
     n = len(jumps)
     bent = np.where(jumps < 0, -1.0, 1.0)
 
-    def refused(v: Array, rtol: float) -> str:
-        """Beside which slopes g·v does not lie, or ""."""
+    def refused(v: Array, share: float = 0.0) -> str:
+        """Beside which slopes g·v does not lie, by more than a share of their range; or ""."""
         along = gradients @ v
         slack = rtol * (np.abs(gradients) @ np.abs(v))
         towards = [v, -v, v * bent, -v * bent, np.arange(n) / n, -np.arange(n) / n]
         low, high = slopes.range(v, towards, POINTS)
+        if not (low <= high).all():
+            return UNREAD
         for _ in range(4):
-            off = np.where(low <= high, np.maximum(low - along, along - high) - slack, 0.0)
+            off = np.maximum(low - along, along - high) - slack - share * (high - low)
             if not (off > 0).any():
                 return ""
             more = slopes.range(v, [], MORE // 4)
@@ -130,16 +142,18 @@ def belongs(
         near = f"those near by {low[k]:.6g} to {high[k]:.6g}"
         return f"its slope{which} is {along[k]:.6g}, and {near}"
 
-    axes = ["" if known else refused(e, rtol) for e, known in zip(np.eye(n), inside, strict=True)]
+    axes = ["" if known else refused(e) for e, known in zip(np.eye(n), inside, strict=True)]
     alone = np.array([not told for told in axes])
+    if UNREAD in axes:
+        return alone, UNREAD
     if not alone.all():
         return alone, next(f"along its own axis {told}" for told in axes if told)
     ways = [("all-ones", np.ones(n))]
     ways += [("random signs", slopes.rng.choice([-1.0, 1.0], n)) for _ in range(WAYS)]
     for name, v in ways if n > 1 else []:
         # The points are near the steepest ones only: those of a norm are attained at one point.
-        if told := refused(v, max(rtol, 1e-3)):
-            return np.zeros(n, bool), f"along {name} {told}"
+        if told := refused(v, 1e-3):
+            return np.zeros(n, bool), UNREAD if told == UNREAD else f"along {name} {told}"
     return alone, ""
 
 
@@ -184,6 +198,9 @@ def settle(
     own = (gradients() if gradients else given.reshape(1, -1))[:, kinks]
     inside = plain.between[asked] if len(own) == 1 else np.zeros(len(kinks), bool)
     held, told = belongs(slopes, own, jumps, inside, max(rtol, 16 * precision))
+    if told == UNREAD:
+        reason = np.where(asked, UNREAD, measured.reason)
+        return part._replace(measured=measured._replace(reason=reason)), ""
     clarke = np.zeros(given.shape)
     clarke[asked] = np.where(held, 1.0, -1.0)
     return part._replace(measured=measured, clarke=clarke), told

@@ -254,7 +254,14 @@ def _compare(
     part = Part("upstream", given, measured)
     if vectors is not None:
         return part, ""
-    return settle(part, f, outputs, x, lambda: layer.units[i], rng, how.rtol, precision)
+    part, refused = settle(part, f, outputs, x, lambda: layer.units[i], rng, how.rtol, precision)
+    if np.any(part.clarke):  # what the units say is true of `dout` if backward is linear
+        slack = max(how.rtol, 16 * precision) * (np.abs(dout) @ np.abs(layer.units[i]))
+        bent = np.abs(given.ravel() - dout @ layer.units[i]) > slack
+        held = np.where(bent.reshape(x.shape) & (part.clarke > 0), -1.0, part.clarke)
+        if (held != part.clarke).any():
+            part, refused = part._replace(clarke=held), "backward is not linear in dout"
+    return part, refused
 
 
 # ---------------------------------------------------------------- the two passes
