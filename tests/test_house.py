@@ -22,7 +22,7 @@ ROOMS = dict(re.findall(r"^  (\w+)/ +(.*?)(?: +[A-Z ]+)?$", LISTED, re.MULTILINE
 MODULES = re.findall(r"(\w+)\.py", LISTED)
 MODULES += [f"{room}.{name}" for room, names in ROOMS.items() for name in names.split()]
 # Beside its own modules. The ground is what lies in no room.
-GROUND = ("errors", "validate", "files")
+GROUND = ("errors", "validate", "files", "checkpoint")
 LOWER = (*GROUND, "core", "sparsity", "solvers", "checks", "datasets", "render")
 UPPER = (*LOWER, "study", "explain", "estimators")
 MAY_IMPORT = {

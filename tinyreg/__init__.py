@@ -26,6 +26,7 @@ Training
     Adam                 one step size for each coordinate
     fit                  the minibatch loop: by subgradient, prox or decoupled decay
     History              what `fit` measured at the end of each epoch
+    EarlyStopping        a callback that ends a run where nothing gets better
 
 Is a gradient right?
     check_gradients      every parameter of an objective
@@ -85,6 +86,7 @@ from tinyreg.errors import DivergenceError, GradientCheckError
 from tinyreg.explain.explanation import Explanation, explain
 from tinyreg.solvers.duality import lambda_max
 from tinyreg.solvers.minimize import minimize
+from tinyreg.solvers.stopping import EarlyStopping
 from tinyreg.sparsity.groups import GroupLasso
 from tinyreg.study.comparison import Comparison, compare
 from tinyreg.study.path import LambdaPath, path
@@ -105,6 +107,7 @@ __all__ = [  # in reading order
     "Adam",
     "fit",
     "History",
+    "EarlyStopping",
     "check_gradients",
     "check_gradient",
     "check_backward",

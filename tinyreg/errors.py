@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DivergenceError(ArithmeticError):
     """A loss, a gradient or a weight became NaN or infinite.
@@ -30,9 +32,12 @@ class DivergenceError(ArithmeticError):
 
     @classmethod
     def in_training(
-        cls, epoch: int, batch: int, L: float, R: float, size: float, lr: float | None
+        cls, epoch: int, batch: int, L: float, R: float, params: Any, optimizer: Any, state: Any
     ) -> DivergenceError:
-        """At a batch, with the terms of the objective, the largest |parameter|, the last rate."""
+        """At a batch, with the terms of the objective, and the last learning rate if known."""
+        lr = getattr(optimizer, "lr", None) if hasattr(state, "steps") else None
+        lr = lr(max(state.steps - 1, 0)) if callable(lr) else lr
+        size = abs(params).max()
         smaller = "a smaller learning rate" if lr is None else f"a learning rate below {lr:g}"
         message = (
             f"training diverged in epoch {epoch}, batch {batch}: data loss {L:.3g}, penalty "

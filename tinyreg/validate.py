@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import math
 import numbers
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array: TypeAlias = NDArray[Any]  # real in everyday use; complex where a complex step passes through
+Data: TypeAlias = ArrayLike
 Maybe: TypeAlias = ArrayLike | None
 T = TypeVar("T")
 ROWS_AT_ONCE = 1024  # finiteness is tested in pieces: a copy of all of X may not fit into memory
@@ -83,6 +85,12 @@ def check_integer(name: str, value: object, *, least: int) -> int:
     if value < least:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
     return int(value)
+
+
+def check_flag(name: str, value: object) -> None:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {describe(value)}")
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> str:
@@ -320,15 +328,16 @@ def check_nonnegative(penalty: Any) -> None:
 
 
 def check_step(step: float | Array, w: Array) -> float | Array:
-    """The step of a prox: one number >= 0, or one for each number of w."""
+    """The step of a prox: one finite number >= 0, or one for each number of w."""
     if type(step) is float and 0 <= step < math.inf:  # each training step comes by here
         return step
     if isinstance(step, np.ndarray) and step.ndim:
         if step.shape != w.shape:
             wanted = f"be a number or have w's shape {w.shape}"
             raise ValueError(f"step must {wanted}, got {describe(step)}")
-        if not step.min(initial=0.0) >= 0:
-            raise ValueError(f"step must be >= 0, got a minimum of {step.min()}")
+        if not (step.min(initial=0.0) >= 0 and step.max(initial=0.0) < math.inf):
+            came = f"numbers from {step.min()} to {step.max()}"
+            raise ValueError(f"step must be finite numbers >= 0, got {came}")
         return step
     return check_number("step", step.item() if isinstance(step, np.ndarray) else step, least=0)
 
@@ -352,8 +361,7 @@ def check_rate(name: str, lr: object) -> None:
 def check_nesterov(momentum: object, nesterov: object) -> None:
     """0 <= momentum < 1, and > 0 for Nesterov's form."""
     check_fraction("momentum", momentum)
-    if not isinstance(nesterov, bool):
-        raise TypeError(f"nesterov must be True or False, got {nesterov!r}")
+    check_flag("nesterov", nesterov)
     if nesterov and momentum == 0:
         raise ValueError("nesterov=True needs a momentum > 0, got 0")
 
@@ -372,19 +380,50 @@ def check_function(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a function, got {describe(value)}")
 
 
-def check_pair(name: str, value: Any) -> Any:
+def check_pair(value: Any) -> Any:
     """X and y, in a tuple or a list."""
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"{name} must be a pair (X, y), got {describe(value)}")
+        raise TypeError(f"must be a pair (X, y), got {describe(value)}")
     return value
 
 
+def check_callbacks(callback: Any, validated: bool) -> list[Any]:
+    """None, one or several functions of (epoch, history); some want validation data."""
+    several = isinstance(callback, list | tuple)
+    callbacks = list(callback) if several else [] if callback is None else [callback]
+    for i, each in enumerate(callbacks):
+        name = f"callback[{i}]" if several else "callback"
+        wanted = f"{name} must be a function of (epoch, history), got {describe(each)}"
+        if isinstance(each, type) or not callable(each):
+            raise TypeError(wanted)
+        with contextlib.suppress(ValueError):  # some functions in C have no signature
+            try:
+                inspect.signature(each).bind(1, None)
+            except TypeError as e:
+                raise TypeError(f"{wanted}: {e}") from None
+        monitor = str(getattr(each, "monitor", ""))
+        if monitor.startswith("validation") and not validated:
+            raise ValueError(f"{name} monitors {monitor}, which needs validation_data")
+    return callbacks
+
+
 def check_loop(
-    epochs: object, batch_size: object, seed: object, dropout: object, callback: object
+    epochs: object,
+    batch_size: object,
+    seed: object,
+    dropout: object,
+    variance_reduction: object,
+    checkpoint_every: object,
 ) -> None:
     """The settings of a training loop."""
     check_integer("epochs", epochs, least=1)
     check_integer("batch_size", batch_size, least=1)
     check_integer("seed", seed, least=0)
-    check_fraction("dropout", dropout)
-    check_function("callback", callback)
+    rate = check_fraction("dropout", dropout)
+    check_flag("variance_reduction", variance_reduction)
+    if variance_reduction and rate:
+        raise ValueError(
+            f"variance_reduction needs dropout=0, got {rate:g}: a gradient with units dropped has "
+            "another mean than that of the whole network"
+        )
+    check_integer("checkpoint_every", checkpoint_every, least=1)

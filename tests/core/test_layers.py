@@ -60,11 +60,12 @@ def test_activation_backward_is_the_derivative_of_its_forward(name, shape):
     np.testing.assert_array_equal(backward(da, z), dz)  # the output is recomputed if not given
 
 
+@pytest.mark.parametrize("step", [1e-30, -1e-30])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_complex_step_takes_the_branch_of_backward_at_a_kink(name):
+def test_complex_step_takes_the_branch_of_backward_at_a_kink(name, step):
     forward, backward = ACTIVATIONS[name]
     z = np.array([0.0, -0.0])
-    derivative = forward(z + 1e-30j).imag / 1e-30
+    derivative = forward(z + step * 1j).imag / step
     np.testing.assert_allclose(backward(np.ones(2), z), derivative, rtol=1e-15)
 
 
@@ -82,13 +83,6 @@ def test_activation_saturates_without_overflow(name):
     assert np.isfinite(dz).all()
     derivative = forward(z + 1e-30j).imag / 1e-30
     np.testing.assert_allclose(dz, derivative, rtol=1e-13, atol=1e-16)
-
-
-def test_sigmoid_keeps_full_precision_in_both_tails():
-    z = np.array([-700.0, -40.0, 40.0])
-    np.testing.assert_allclose(
-        ACTIVATIONS["sigmoid"].forward(z), special.expit(z), rtol=1e-15, atol=0
-    )
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

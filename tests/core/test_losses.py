@@ -93,7 +93,7 @@ def test_value_and_gradient_agree_in_saturation(loss):
     z *= 300
     gradient = loss.gradient(z, y)
     np.testing.assert_allclose(
-        gradient, complex_step(lambda z: loss.value(z, y), z), rtol=1e-12, atol=1e-16
+        gradient, complex_step(lambda z: loss.value(z, y), z), rtol=1e-12, atol=1e-270
     )
     assert np.isfinite(loss.value(z, y))
 
@@ -103,6 +103,18 @@ def test_saturated_cross_entropies_are_linear_in_the_logits():
     assert SOFTMAX.value(np.array([[0.0, 1000.0]]), [1]) == 0
     assert SIGMOID.value(np.array([[-1000.0]]), [1]) == 1000
     assert SIGMOID.value(np.array([[1000.0]]), [1]) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sure_right_answer_still_costs_something(dtype):
+    # 1 + exp(−40) rounds to 1 in float64, and 1 + exp(−17) in float32.
+    for z in (17, 40):
+        yes, two = np.array([[z]], dtype), np.array([[z, 0]], dtype)
+        values = SIGMOID.value(yes, [1]), SOFTMAX.value(two, [0]), SOFTMAX.value(two, [[1, 0]])
+        np.testing.assert_allclose(values, np.exp(-z), rtol=1e-6)
+        for y in ([0], [[1, 0]]):
+            gradients = SIGMOID.gradient(yes, [1]).item(), *SOFTMAX.gradient(two, y).ravel()
+            np.testing.assert_allclose(gradients, np.exp(-z) * np.array([-1, -1, 1]), rtol=1e-6)
 
 
 def test_softmax_ignores_a_shift_of_the_logits_and_knows_the_two_class_case():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinyreg as tr
-from tinyreg.core.optimizers import learning_rate
+from tinyreg.core.optimizers import SGDState, learning_rate
 from tinyreg.solvers.schedules import cosine, inverse_sqrt
 
 SGD, Adam = tr.SGD, tr.Adam
@@ -33,14 +33,15 @@ def test_plain_sgd():
     assert run(SGD(0.1), GRADIENTS) == pytest.approx(expected, rel=1e-15)
 
 
+@pytest.mark.parametrize("rates", [[0.1] * 6, [0.0, 0.1, 0.0, 0.0, 0.1, 0.1]], ids=str)
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_momentum_is_pytorchs(nesterov):
+def test_momentum_is_pytorchs_at_a_rate_of_0_too(nesterov, rates):
     w, buffer, expected = 1.0, None, []
-    for g in GRADIENTS:
+    for g, lr in zip(GRADIENTS, rates, strict=True):
         buffer = g if buffer is None else 0.9 * buffer + g
-        w -= 0.1 * (g + 0.9 * buffer if nesterov else buffer)
+        w -= lr * (g + 0.9 * buffer if nesterov else buffer)
         expected.append(w)
-    got = run(SGD(0.1, momentum=0.9, nesterov=nesterov), GRADIENTS)
+    got = run(SGD(lambda step: rates[step], momentum=0.9, nesterov=nesterov), GRADIENTS)
     assert got == pytest.approx(expected, rel=1e-14)
 
 
@@ -214,18 +215,80 @@ def test_the_heavy_balls_velocity_is_the_step_really_taken():
     assert (w == 0).any()
 
 
+# ------------------------------------------------------------ rates of 0
+
+# The factor of the rate at step t.
+TOUCHING = {
+    "every other step": lambda t: float(t % 2 == 0),
+    "every third step, the first too": lambda t: float(t % 3 > 0),
+    "long runs": lambda t: float(t % 60 >= 30),
+    "cosine with restarts": lambda t: (1 + math.cos(math.pi * (t % 21) / 20)) / 2,
+    "the first hundred steps": lambda t: float(t >= 100),
+}
+RESTING = {
+    "heavy ball": lambda s: SGD(lambda t: 0.3 * s(t), 0.6),
+    "nesterov": lambda s: SGD(lambda t: 0.3 * s(t), 0.6, nesterov=True),
+    "adam": lambda s: Adam(lambda t: 0.3 * s(t), betas=(0.6, 0.9), eps=0.5),
+}
+
+
+def l1_conditions(G, W, l1, l2=0.0):
+    """How far −G is from l1 ∂|W| + 2 l2 W, at the weights and at the zeros."""
+    slope, alive = G + 2 * l2 * W, W != 0
+    at_zeros = np.maximum(np.abs(slope[~alive]) - l1, 0)
+    return np.append(np.abs(slope + l1 * np.sign(W))[alive], at_zeros)
+
+
+def row_conditions(G, W):
+    """The same for rows of two, with λ√2: −G has their direction, and at most that norm at 0."""
+    alive, lam = W.any(axis=1), LAM * math.sqrt(2)
+    unit = W[alive] / np.linalg.norm(W[alive], axis=1, keepdims=True)
+    at_zeros = np.maximum(np.linalg.norm(G[~alive], axis=1) - lam, 0)
+    return np.append(np.abs(G[alive] + lam * unit), at_zeros)
+
+
+PENALTIES = {
+    "L1": (tr.L1(LAM), lambda G, W: l1_conditions(G, W, LAM)),
+    "elastic net": (tr.ElasticNet(LAM, 0.1), lambda G, W: l1_conditions(G, W, LAM, 0.1)),
+    "group lasso": (tr.GroupLasso(LAM, axis=1), row_conditions),
+}
+
+
+@pytest.mark.parametrize("touching", TOUCHING)
+@pytest.mark.parametrize("optimizer", RESTING)
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_schedule_that_touches_0_changes_no_rest_point(penalty, optimizer, touching):
+    # L = ½ tr WᵀHW − tr BᵀW with H = I + vvᵀ
+    rng = np.random.default_rng(4)
+    v, B = rng.normal(size=(6, 1)), np.outer([1, -1, 0.5, 0.02, -0.02, 0.01], [1, 2])
+    H, W = np.eye(6) + v @ v.T / 6, rng.normal(size=(6, 2))
+    params, (R, conditions) = W.reshape(-1), PENALTIES[penalty]
+
+    def prox(params, t):
+        W[...] = R.prox(W, t.reshape(6, 2) if isinstance(t, np.ndarray) else t)
+
+    sgd = RESTING[optimizer](TOUCHING[touching])
+    state = sgd.start(params)
+    for _ in range(300):
+        sgd.step(params, (H @ W - B).ravel(), state, prox)
+    assert conditions(H @ W - B, W).max() <= 1e-9
+    assert 2 <= np.count_nonzero(W) <= 10
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_a_rate_that_falls_to_zero_leaves_the_parameters_finite(nesterov):
-    optimizer, params = SGD(cosine(0.1, 5), 0.9, nesterov), np.ones(3)
-    state = optimizer.start(params)
+def test_fit_rests_at_the_lasso_solution_though_every_other_step_is_0(nesterov):
+    w, stationarity, _ = train(SGD(lambda t: 0.1 * (t % 2), 0.8, nesterov), "proximal", 800)
+    assert stationarity <= 1e-9
+    np.testing.assert_allclose(w, lasso_optimum()[1], atol=1e-8)
 
-    def prox(params, step):
-        params[:] = tr.L1(0.1).prox(params, step)
 
-    for _ in range(8):
-        optimizer.step(params, np.ones(3), state, prox)
-    assert np.isfinite(params).all()
-    assert np.isfinite(state.velocity).all()
+@pytest.mark.parametrize("optimizer", [SGD(lambda t: 0.0, 0.9), SGD(lambda t: 0.0, 0.9, True)])
+def test_a_step_of_0_with_a_prox_changes_nothing_but_the_count(optimizer):
+    params, state = np.ones(3), SGDState(7, np.full(3, 0.5))
+    assert optimizer.step(params, np.ones(3), state, tr.L1(0.1).prox) == 0
+    np.testing.assert_array_equal(params, 1)
+    np.testing.assert_array_equal(state.velocity, 0.5)
+    assert state.steps == 8
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, True), Adam(0.1)])
@@ -249,7 +312,7 @@ def test_float32_stays_float32_and_the_gradient_is_left_alone(optimizer):
         (lambda: SGD(0.1, momentum=1.0), ValueError, "momentum must be < 1, got 1.0"),
         (lambda: SGD(0.1, momentum=-0.5), ValueError, "momentum must be a finite number >= 0"),
         (lambda: SGD(0.1, nesterov=True), ValueError, "nesterov=True needs a momentum > 0"),
-        (lambda: SGD(0.1, 0.9, "yes"), TypeError, "nesterov must be True or False, got 'yes'"),
+        (lambda: SGD(0.1, 0.9, "yes"), TypeError, "nesterov must be True or False, got str 'yes'"),
         (lambda: Adam(betas=(0.9, 1.0)), ValueError, r"betas\[1\] must be < 1"),
         (lambda: Adam(betas=0.9), TypeError, "betas must be a pair of numbers, got 0.9"),
         (lambda: Adam(eps=0), ValueError, "eps must be a finite number > 0, got 0"),

@@ -122,6 +122,47 @@ def test_prox_of_step_zero_is_the_identity(penalty):
     np.testing.assert_array_equal(penalty.prox(POINTS, 0.0), POINTS)
 
 
+SIZES = [0.0, 5e-324, 1e-310, 1e-200, 1e-3, 1.0, 1e200, 1.7e308]
+
+
+# Where tλ is beyond all floats, w/(1 + 2tλ) is 0, and less than this in truth.
+@pytest.mark.parametrize(("lam", "atol"), [(0.0, 0), (1e-300, 0), (0.3, 2e-323), (1e300, 1e-190)])
+def test_prox_is_right_for_numbers_and_steps_of_any_size(lam, atol):
+    # In fractions, S_{t l1}(w)/(1 + 2t l2) neither overflows nor vanishes.
+    w, t = (a.ravel() for a in np.meshgrid(SIZES, SIZES))
+    for penalty in (
+        L1(lam),
+        L2(lam),
+        ElasticNet(lam, lam),
+        ElasticNet(0.0, lam),
+        ElasticNet(lam, 0.0),
+    ):
+        l1, l2 = map(Fraction, l1_l2(penalty))
+        pairs = [(Fraction(a), Fraction(s)) for a, s in zip(w, t, strict=True)]
+        exact = [float(max(a - s * l1, Fraction(0)) / (1 + 2 * s * l2)) for a, s in pairs]
+        for sign in (1, -1):
+            each = penalty.prox(sign * w, t)
+            np.testing.assert_allclose(each, sign * np.array(exact), rtol=1e-15, atol=atol)
+            alone = [penalty.prox(np.array([sign * a]), s)[0] for a, s in zip(w, t, strict=True)]
+            np.testing.assert_array_equal(alone, each)
+            if penalty.smooth is False and l2 == 0:
+                np.testing.assert_array_equal(each == 0, np.array(exact) == 0)
+
+
+def test_a_step_beyond_float32_makes_zeros_in_float32():
+    w = np.array([1.0, -2.0, 0.0], np.float32)
+    for penalty in (L1(0.5), L2(0.5), ElasticNet(0.5, 0.5)):
+        for step in (1e300, np.full(3, 3e38, np.float32)):
+            p = penalty.prox(w, step)
+            assert p.dtype == np.float32
+            assert np.abs(p).max() <= 1e-38
+
+
+def test_a_part_with_lambda_zero_adds_nothing_to_a_value_that_is_finite():
+    w = np.array([1e300, -1e200])
+    assert ElasticNet(0.5, 0.0).value(w) == L1(0.5).value(w) == 0.5 * (1e300 + 1e200)
+
+
 def test_zeros_are_positive_and_nan_stays_nan():
     w = np.array([-0.5, -0.0, 0.0, 0.5, np.nan, -np.inf])
     p = L1(1.0).prox(w, 1.0)
@@ -209,6 +250,11 @@ def test_a_bad_lambda_is_named(make, lam, error):
         ("1", TypeError),
         (np.array([1.0, -1.0]), ValueError),
         (np.array([1.0, np.nan]), ValueError),
+        (np.array([np.nan, 1.0]), ValueError),
+        (np.array([1.0, np.inf]), ValueError),
+        (np.array([-np.inf, np.inf]), ValueError),
+        (np.array([np.inf, np.nan], np.float32), ValueError),
+        (np.inf, ValueError),
         (np.ones(3), ValueError),
     ],
 )

@@ -1,17 +1,13 @@
-"""The data losses: a mean over samples, and its gradient at the network's outputs.
+"""The data losses: a mean over samples, and its gradient at the network's outputs z (N, K).
 
     L = Σ_n w_n ℓ(z_n, y_n),    w_n = 1/N, or the sample weights divided by their sum
+    ∂L/∂z_n = w_n (prediction_n − y_n),    the prediction being softmax(z), σ(z) or z itself
 
-z (N, K) are the outputs of the last affine layer (logits, for the cross-entropies). All three
-losses have the same gradient there:
-
-    ∂L/∂z_n = w_n (prediction_n − y_n)
-
-with softmax(z), σ(z) or z itself as the prediction. Each is the negative log-likelihood of an
-exponential family (categorical, Bernoulli, Gaussian) in its natural parameter z: ℓ = A(z) − y·z +
-const, and the gradient of A is the mean of the distribution, which is the prediction (McCullagh
-and Nelder, Generalized Linear Models, section 2.2). Nothing is clipped: value and gradient are of
-the same function, in saturation too.
+The gradient is the same because each ℓ is the negative log-likelihood of an exponential family
+(categorical, Bernoulli, Gaussian) in its natural parameter z: ℓ = A(z) − y·z + const, and the
+gradient of A is the mean of the distribution, which is the prediction (McCullagh and Nelder,
+Generalized Linear Models, section 2.2). Nothing is clipped, and in saturation nothing cancels:
+value and gradient are of the same function to rounding, in float32 too.
 """
 
 from __future__ import annotations
@@ -25,7 +21,7 @@ from tinyreg.validate import Array, Maybe
 
 
 class Loss:
-    """What the three share; another needs `per_sample`, `predict` and, if it is not ours, `delta`.
+    """What the three share; another needs `per_sample`, `predict` and, if it is not ours, `error`.
 
     Notes
     -----
@@ -53,13 +49,8 @@ class Loss:
 
     def delta(self, outputs: Array, targets: Array, weight: Array) -> Array:
         """w_n (prediction_n − target_n), the gradient of `weighted_sum`, (N, K)."""
-        if targets.ndim == 1:  # labels: the one-hot row has its 1 in column y_n
-            delta = self.predict(outputs)
-            delta[np.arange(len(targets)), targets] -= 1
-        else:
-            delta = self.predict(outputs) - targets
-        delta *= weight[:, np.newaxis]
-        return delta
+        error = self.error(outputs, targets)
+        return np.multiply(error, weight[:, np.newaxis], out=error)  # which keeps its dtype
 
     def check_targets(self, y: ArrayLike, n: int, k: int, dtype: DTypeLike) -> Array:
         """y as (N, K) numbers, or a clear error; (N,) will do where K = 1."""
@@ -72,6 +63,10 @@ class Loss:
     def predict(self, outputs: Array) -> Array:
         """The mean of the distribution whose natural parameter is z, (N, K)."""
         raise NotImplementedError
+
+    def error(self, outputs: Array, targets: Array) -> Array:
+        """prediction − target = ∂ℓ/∂z, (N, K)."""
+        return self.predict(outputs) - targets
 
     def score(self, outputs: Array, targets: Array) -> float:
         """How good the outputs are, as a person would say it: accuracy or R²."""
@@ -102,16 +97,28 @@ class SoftmaxCrossEntropy(Loss):
         return validate.check_labels("y", y, n, k, dtype)
 
     def per_sample(self, outputs: Array, targets: Array) -> Array:
-        z = _by_class(outputs)
-        log_sum = np.log(np.exp(z).sum(axis=0))
-        if targets.ndim == 1:
-            return log_sum - z[targets, np.arange(len(targets))]
-        return log_sum - (targets.T * z).sum(axis=0)
+        z, n = outputs.T.copy(), np.arange(len(outputs))
+        top = z.real.argmax(axis=0)
+        z -= z[top, n]
+        e = np.exp(z)
+        e[top, n] = 0  # the 1 that log1p adds, without rounding 1 + Σ
+        log_sum = np.log1p(e.sum(axis=0))
+        return log_sum - (z[targets, n] if targets.ndim == 1 else (targets.T * z).sum(axis=0))
 
     def predict(self, outputs: Array) -> Array:
-        e = np.exp(_by_class(outputs))
+        z = outputs.T.copy()  # (K, N): NumPy reduces few long rows faster
+        e = np.exp(z - z.real.max(axis=0))
         e /= e.sum(axis=0)
         return np.ascontiguousarray(e.T)
+
+    def error(self, outputs: Array, targets: Array) -> Array:
+        error, n, y = self.predict(outputs), np.arange(len(targets)), targets
+        if targets.ndim == 2:
+            error, y = error - targets, targets.argmax(axis=1)
+        # p_y − 1 is minus the sum of the others, which is right where p_y rounds to 1 as well.
+        error[n, y] = 0
+        error[n, y] = 0 - error.sum(axis=1)
+        return error
 
     def score(self, outputs: Array, targets: Array) -> float:
         labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
@@ -119,11 +126,11 @@ class SoftmaxCrossEntropy(Loss):
 
 
 class SigmoidCrossEntropy(Loss):
-    """K yes-or-no questions (binary for K = 1): ℓ = Σ_k softplus(z_k) − y_k z_k.
+    """K yes-or-no questions (binary for K = 1): ℓ = −Σ_k (y_k log p_k + (1 − y_k) log(1 − p_k)).
 
     Targets are 0 or 1 (or between), (N, K), or (N,) where K = 1. The score is the share of right
-    answers. With p = σ(z), −log p = softplus(z) − z and −log(1 − p) = softplus(z), which makes
-    −y log p − (1 − y) log(1 − p) softplus(z) − y z; softplus' = σ, and ∂ℓ/∂z = σ(z) − y.
+    answers. With p = σ(z), 1 − p = σ(−z), −log p = softplus(−z) and −log(1 − p) = softplus(z). As
+    softplus' = σ, ∂ℓ/∂z = (1 − y) σ(z) − y σ(−z), which is σ(z) − y.
 
     Examples
     --------
@@ -136,10 +143,14 @@ class SigmoidCrossEntropy(Loss):
         return validate.check_columns("y", y, n, k, dtype, probabilities=True)
 
     def per_sample(self, outputs: Array, targets: Array) -> Array:
-        return np.sum(softplus_forward(outputs) - targets * outputs, axis=1)
+        yes, no = softplus_forward(-outputs), softplus_forward(outputs)
+        return np.sum(targets * yes + (1 - targets) * no, axis=1)
 
     def predict(self, outputs: Array) -> Array:
         return sigmoid_forward(outputs)
+
+    def error(self, outputs: Array, targets: Array) -> Array:
+        return (1 - targets) * self.predict(outputs) - targets * self.predict(-outputs)
 
     def score(self, outputs: Array, targets: Array) -> float:
         return float(np.mean((outputs > 0) == (targets > 0.5)))
@@ -159,8 +170,7 @@ class SquaredError(Loss):
     """
 
     def per_sample(self, outputs: Array, targets: Array) -> Array:
-        error = outputs - targets
-        return 0.5 * np.sum(error * error, axis=1)
+        return 0.5 * np.sum((outputs - targets) ** 2, axis=1)
 
     def predict(self, outputs: Array) -> Array:
         return outputs.copy()
@@ -171,13 +181,6 @@ class SquaredError(Loss):
         # A constant target has no variance to explain: 1 if it is met, else 0.
         r2 = np.where(total > 0, 1 - error / np.where(total > 0, total, 1), error == 0)
         return float(r2.mean())
-
-
-def _by_class(outputs: Array) -> Array:
-    """The logits less their sample's largest, (K, N): NumPy reduces few long rows faster."""
-    z = outputs.T.copy()
-    z -= z.real.max(axis=0)
-    return z
 
 
 def one_hot(targets: Array, n_outputs: int) -> Array:

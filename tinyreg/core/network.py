@@ -126,19 +126,22 @@ class MLP:
     def __init__(
         self, sizes: Sequence[int], activation: str = "relu", dtype: str = "float64", seed: Seed = 0
     ) -> None:
-        self.sizes = validate.check_sizes("sizes", sizes)
-        self.activation = validate.check_choice("activation", activation, ACTIVATIONS)
-        self.dtype = validate.check_dtype("dtype", dtype)
+        self._lay_out(sizes, activation, dtype)
         if not isinstance(seed, np.random.Generator):
             seed = np.random.default_rng(validate.check_integer("seed", seed, least=0))
-        self.blocks = _blocks(self.sizes)
-        self.n_weights = self.blocks[len(self.sizes) - 1].span.start
-        self.n_params = self.blocks[-1].span.stop
         self._params = np.zeros(self.n_params, self.dtype)
         for W in self.weights:
             n_in, n_out = W.shape
             variance = 2 / n_in if self.activation in RELU_FAMILY else 2 / (n_in + n_out)
             W[...] = seed.normal(0.0, np.sqrt(variance), W.shape)
+
+    def _lay_out(self, sizes: Sequence[int], activation: str, dtype: str) -> None:
+        self.sizes = validate.check_sizes("sizes", sizes)
+        self.activation = validate.check_choice("activation", activation, ACTIVATIONS)
+        self.dtype = validate.check_dtype("dtype", dtype)
+        self.blocks = _blocks(self.sizes)
+        self.n_weights = self.blocks[len(self.sizes) - 1].span.start
+        self.n_params = self.blocks[-1].span.stop
 
     def __repr__(self) -> str:
         return f"MLP({self.sizes}, activation={self.activation!r}, dtype={self.dtype.name!r})"
@@ -208,9 +211,9 @@ class MLP:
         """A smaller network with the same outputs, and the columns of X that it takes.
 
         A unit without a nonzero incoming weight is the constant f(b), which goes into the next
-        biases: one pass from the first layer on finds all of these. One without a nonzero outgoing
-        weight changes no output: one pass from the last layer back finds all of these, and leaves
-        no unit without inputs that had some. Where a whole layer is dead, its first unit is kept.
+        biases: one pass up finds all of these. One without a nonzero outgoing weight changes no
+        output: one pass back finds all of these, and leaves no unit without inputs that had some.
+        Where a whole layer is dead, its first unit is kept.
         """
         net = self.copy()
         W, b, f = net.weights, net.biases, ACTIVATIONS[self.activation].forward
@@ -240,9 +243,11 @@ class MLP:
         """The network in a file that `save` wrote; a `ValueError` if it is another or damaged."""
         with reading(path, "a network saved by MLP.save"):
             saved = read_arrays(path, FILE, ("sizes", "activation", "params"), VERSION)
-            params = validate.check_array("params", saved["params"], saved["params"].dtype)
-            net = cls(saved["sizes"].tolist(), saved["activation"].item(), params.dtype.name)
-            net.params = params
+            net, params = cls.__new__(cls), saved["params"]
+            params = validate.check_array("params", params, params.dtype)
+            net._lay_out(saved["sizes"].tolist(), saved["activation"].item(), params.dtype.name)
+            validate.check_shape("params", params, "shape", (net.n_params,))
+            net._params = params.astype(net.dtype, copy=False)
         return net
 
 

@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tinyreg import validate
 from tinyreg.core.losses import Loss
 from tinyreg.core.network import MLP, Block, Trace, backward_pass, forward_pass
 from tinyreg.core.penalties import Penalty
-from tinyreg.validate import Array, Maybe
+from tinyreg.validate import Array, Data, Maybe
 
 ROWS = 256  # samples at once in a pass over all: their arrays stay in the cache
 STRETCH = 32_768  # numbers at once in a penalty that acts on each: likewise
@@ -88,11 +87,10 @@ class Objective:
     Proximal gradient descent (ISTA), by hand:
 
     >>> F = Objective(MLP((2, 1)), SquaredError(), penalty=L1(0.1))
-    >>> X, y = [[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [4.0, -4.0, 0.1, -0.1]
-    >>> f, theta = F.on(X, y), np.zeros(3)
+    >>> f, theta = F.on([[2, 0], [-2, 0], [0, 1], [0, -1]], [4, -4, 0.1, -0.1]), np.zeros(3)
     >>> for _ in range(100):
     ...     theta = F.prox(theta - 0.5 * f.data_gradient(theta), 0.5)
-    >>> theta.round(4), F.stationarity(X, y, theta) < 1e-12  # W_1 = (4 − 0.1)/2; 0.05 ≤ λ
+    >>> theta.round(4), f.stationarity(theta) < 1e-12  # W_1 = (4 − 0.1)/2; 0.05 ≤ λ
     (array([1.95, 0.  , 0.  ]), True)
     """
 
@@ -105,7 +103,7 @@ class Objective:
         each = validate.check_penalties(penalty, bias_penalty, n_layers=len(net.weights))
         self.penalised = _penalised(net.blocks, each)  # blocks of θ, each with its penalty
 
-    def on(self, X: ArrayLike, y: ArrayLike, sample_weight: Maybe = None) -> Problem:
+    def on(self, X: Data, y: Data, sample_weight: Maybe = None) -> Problem:
         """F on these samples, as a function of θ. An `np.memmap` stays in its file."""
         X = validate.check_features(X, self.net.sizes[0], self.net.dtype)
         targets = self.loss.check_targets(y, len(X), self.net.sizes[-1], self.net.dtype)
@@ -141,51 +139,46 @@ class Objective:
             B.of(residual)[...] = R.residual(B.of(params), B.of(data_gradient))
         return residual
 
-    def value(
-        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
-    ) -> float:
+    def value(self, X: Data, y: Data, params: Maybe = None, sample_weight: Maybe = None) -> float:
         """F = L + R; so value(X, y, θ + 1j·h·v).imag/h, h = 1e-30, is its slope along v."""
         return self.on(X, y, sample_weight).value(params)
 
-    def terms(
-        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
-    ) -> Terms:
+    def terms(self, X: Data, y: Data, params: Maybe = None, sample_weight: Maybe = None) -> Terms:
         """L and R apart."""
         return self.on(X, y, sample_weight).terms(params)
 
     def data_gradient(
-        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
+        self, X: Data, y: Data, params: Maybe = None, sample_weight: Maybe = None
     ) -> Array:
         """∇L, (n_params,)."""
         return self.on(X, y, sample_weight).data_gradient(params)
 
     def gradient(
-        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
+        self, X: Data, y: Data, params: Maybe = None, sample_weight: Maybe = None
     ) -> Array:
         """∇L plus the penalty's subgradient, (n_params,)."""
         return self.on(X, y, sample_weight).gradient(params)
 
     def hessian_vector(
-        self, X: ArrayLike, y: ArrayLike, v: ArrayLike, params: Maybe = None,
-        sample_weight: Maybe = None,
-    ) -> Array:  # fmt: skip
+        self, X: Data, y: Data, v: Data, params: Maybe = None, sample_weight: Maybe = None
+    ) -> Array:
         """∇²F v, (n_params,), with no second backward pass."""
         return self.on(X, y, sample_weight).hessian_vector(v, params)
 
     def example_gradients(
-        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
+        self, X: Data, y: Data, params: Maybe = None, sample_weight: Maybe = None
     ) -> Array:
         """The data gradient of each sample apart, (N, n_params); their mean is `data_gradient`."""
         return self.on(X, y, sample_weight).example_gradients(params)
 
     def residual(
-        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
+        self, X: Data, y: Data, params: Maybe = None, sample_weight: Maybe = None
     ) -> Array:
         """The distance of −∇L to ∂R, coordinate by coordinate: 0 just at a stationary point."""
         return self.on(X, y, sample_weight).residual(params)
 
     def stationarity(
-        self, X: ArrayLike, y: ArrayLike, params: Maybe = None, sample_weight: Maybe = None
+        self, X: Data, y: Data, params: Maybe = None, sample_weight: Maybe = None
     ) -> float:
         """The largest coordinate of `residual`."""
         return self.on(X, y, sample_weight).stationarity(params)
@@ -243,7 +236,7 @@ class Problem:
     def stationarity(self, params: Maybe = None) -> float:
         return float(self.residual(params).max())
 
-    def hessian_vector(self, v: ArrayLike, params: Maybe = None) -> Array:
+    def hessian_vector(self, v: Data, params: Maybe = None) -> Array:
         """By ∇F(θ + ihv) = ∇F + ih ∇²F v + O(h²). |w| adds 0, the norm of a group its curvature."""
         net = self.objective.net
         theta = net.check_params(params).real.astype(np.float64)

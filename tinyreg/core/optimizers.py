@@ -8,14 +8,14 @@ coordinate by coordinate. At a rest point of Adam with a prox, w = prox_t(w − 
 whatever t is, but only if both t are the same. Thresholding Adam by ηλ instead leaves the pull λ
 scaled by √v̂ + ε, and nearly all of the penalty is gone.
 
-**A prox and momentum.** prox_t(y) = y − t s with s = (y − prox_t(y))/t ∈ ∂R(prox_t(y)): a prox is a
-step along a subgradient at the point of arrival. The momentum buffer collects gradients of the
-objective, so s belongs in it, beside ∇L: −η u = w_new − w_old, the step really taken (iPiano: Ochs,
-Chen, Brox and Pock, SIAM J. Imaging Sci. 7, 2014). If s is left out, momentum multiplies ∇L by
-1/(1 − μ) and the threshold by 1, and the result is stationary for (1 − μ)λ.
+**A prox and momentum.** prox_t(y) = y − t s with s ∈ ∂R(prox_t(y)): a prox is a step along a
+subgradient at the point of arrival. The momentum buffer collects gradients of the objective, so s
+belongs in it, beside ∇L: −η u = w_new − w_old, the step really taken (iPiano: Ochs, Chen, Brox and
+Pock, SIAM J. Imaging Sci. 7, 2014). If s is left out, momentum multiplies ∇L by 1/(1 − μ) and the
+threshold by 1, and the result is stationary for (1 − μ)λ.
 
-The analysed case is plain proximal gradient. Momentum with a prox on minibatches, and a prox in
-Adam's metric, are heuristics; their rest points are right, and tested.
+Analysed is the plain proximal gradient; momentum with a prox, and a prox in Adam's metric, are
+heuristics. Where they rest, −∇L ∈ ∂R (tested); on minibatches they rest if the variance is reduced.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CACHED = 32_768  # numbers: Adam's arrays of so many fit into a core's second-le
 
 
 class Optimizer(Protocol):
-    """It holds settings only; what it remembers is in a state. `start` and `step` are enough.
+    """It holds settings only; what it remembers is in a state.
 
     Notes
     -----
@@ -47,10 +47,7 @@ class Optimizer(Protocol):
 
     @property
     def lr(self) -> float | Schedule: ...
-
-    def start(self, params: Array) -> Any:
-        """The state before the first step."""
-
+    def start(self, params: Array) -> Any: ...
     def step(self, params: Array, gradient: Array, state: Any, prox: Prox = ...) -> float | Array:
         """Change `params` and `state` in place; return the step size, or one per coordinate."""
 
@@ -125,6 +122,8 @@ class SGD:
         lr, mu, u = learning_rate(self.lr, state.steps), self.momentum, state.velocity
         t = lr * (1 + mu) if self.nesterov else lr
         state.steps += 1
+        if lr == 0 and prox is not None:  # s is not known, and ∇L without it has no place in u
+            return t
         if u is None:
             params -= lr * gradient
         else:
@@ -134,7 +133,7 @@ class SGD:
         if prox is not None:
             before = params.copy() if u is not None else params
             _apply(prox, params, t)
-            if u is not None and t > 0:
+            if u is not None:
                 u += (before - params) / t  # s, the subgradient at the point of arrival
         return t
 

@@ -1,18 +1,15 @@
 """The penalties R of F = L + R: value, subgradient, proximal operator, residual.
 
-==============  ====================  =====================  ====================================
-penalty         R(w)                  subgradient            prox_{tR}(w)
-==============  ====================  =====================  ====================================
-`L2`            λ Σ w²                2λw                    w/(1 + 2tλ)
-`L1`            λ Σ |w|               λ sign(w), 0 at 0      S_{tλ}(w) = w − clip(w, −tλ, tλ)
-`ElasticNet`    l1 Σ |w| + l2 Σ w²    l1 sign(w) + 2 l2 w    S_{t l1}(w)/(1 + 2t l2)
-==============  ====================  =====================  ====================================
+    penalty       R(w)                  subgradient            prox_{tR}(w)
 
-- subgradient: any slope s with R(v) ≥ R(w) + s·(v − w) for all v. Where R is smooth it is the
-  gradient; at the kink of |w| every slope in λ[−1, 1] is one, and 0 is returned. The set of all
-  of them is written ∂R(w).
-- prox_{tR}(w) = argmin_u R(u) + ‖u − w‖²/(2t), t > 0. Setting the derivative to zero,
-  s = (w − u)/t ∈ ∂R(u): a subgradient step with the slope at the point of arrival.
+    L2            λ Σ w²                2λw                    w/(1 + 2tλ)
+    L1            λ Σ |w|               λ sign(w), 0 at 0      S_{tλ}(w) = w − clip(w, −tλ, tλ)
+    ElasticNet    l1 Σ |w| + l2 Σ w²    l1 sign(w) + 2 l2 w    S_{t l1}(w)/(1 + 2t l2)
+
+- subgradient: any slope s with R(v) ≥ R(w) + s·(v − w) for all v; ∂R(w) is the set of them. Where
+  R is smooth it is the gradient; at the kink of |w| all of λ[−1, 1] are, and 0 is returned.
+- prox_{tR}(w) = argmin_u R(u) + ‖u − w‖²/(2t), t > 0. There s = (w − u)/t ∈ ∂R(u): a subgradient
+  step with the slope at the point of arrival (Parikh and Boyd, Proximal Algorithms, 2014, 6.5.2).
 - residual: the distance of −g to ∂R(w). With g = ∇L(w) it is 0 just where w is stationary.
 
 Why does a prox give exact zeros and a subgradient none? |w| pulls with slope λ wherever w ≠ 0. A
@@ -23,8 +20,6 @@ subgradient step moves w by tλ towards 0, or past it when less is left. The pro
 array([-0.15,  0.05,  0.  , -0.05,  0.15])
 >>> R.prox(w, t)
 array([-0.15,  0.  ,  0.  ,  0.  ,  0.15])
-
-Parikh and Boyd, Proximal Algorithms (2014), sections 1.1, 2.3, 6.5.2.
 """
 
 from __future__ import annotations
@@ -63,9 +58,7 @@ def soft_threshold(w: Array, threshold: float | Array) -> Array:
 
     Minimise h(u) = τ|u| + (u − w)²/2. For u > 0, h' = τ + u − w vanishes at u = w − τ, which is
     > 0 just when w > τ. For u < 0 likewise u = w + τ, when w < −τ. Otherwise the minimum is at
-    the kink: 0 ∈ τ[−1, 1] − w, that is |w| ≤ τ. In one: w − clip(w, −τ, τ).
-
-    Where |w| ≤ τ that is an exact +0.0, and NaN stays NaN.
+    the kink: |w| ≤ τ. In one: w − clip(w, −τ, τ), which there is an exact +0.0; NaN stays NaN.
     """
     return w - np.minimum(np.maximum(w, -threshold), threshold)
 
@@ -114,9 +107,10 @@ class L2(Elementwise):
         """The gradient 2λw."""
         return np.multiply(2 * self.lam, w)
 
+    @np.errstate(over="ignore")
     def prox(self, w: Array, step: float | Array) -> Array:
-        """w/(1 + 2tλ), from 2λu + (u − w)/t = 0."""
-        return np.divide(w, 1 + 2 * check_step(step, w) * self.lam)
+        """w/(1 + 2tλ), from 2λu + (u − w)/t = 0; 0 where tλ is beyond all floats."""
+        return np.divide(w, 1 + check_step(step, w) * self.lam * 2)
 
     def residual(self, w: Array, g: Array) -> Array:
         """|g + 2λw|."""
@@ -149,6 +143,7 @@ class L1(Elementwise):
         """λ sign(w), 0 at w = 0."""
         return self.lam * sign(w)
 
+    @np.errstate(over="ignore")
     def prox(self, w: Array, step: float | Array) -> Array:
         """The soft threshold at tλ."""
         return soft_threshold(w, check_step(step, w) * self.lam)
@@ -180,16 +175,17 @@ class ElasticNet(Elementwise):
 
     def value(self, w: Array) -> float:
         """l1 Σ |w| + l2 Σ w²."""
-        return L1(self.l1).value(w) + L2(self.l2).value(w)
+        return L1(self.l1).value(w) + (L2(self.l2).value(w) if self.l2 else 0.0)
 
     def subgradient(self, w: Array) -> Array:
         """l1 sign(w) + 2 l2 w."""
         return self.l1 * sign(w) + np.multiply(2 * self.l2, w)
 
+    @np.errstate(over="ignore")
     def prox(self, w: Array, step: float | Array) -> Array:
         """Threshold at t·l1, then divide: u > 0 solves l1 + 2 l2 u + (u − w)/t = 0."""
         t = check_step(step, w)
-        return soft_threshold(w, t * self.l1) / (1 + 2 * t * self.l2)
+        return soft_threshold(w, t * self.l1) / (1 + t * self.l2 * 2)
 
     def residual(self, w: Array, g: Array) -> Array:
         """As for L1, with the smooth part 2 l2 w added to g."""
