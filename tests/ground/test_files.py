@@ -1,15 +1,20 @@
 """Files are written whole or not at all, at just the path that was asked for."""
 
 import errno
+import io
 import os
+import pickle
 import stat
+import struct
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
 
-from tinyreg.files import load_npz, read_arrays, write_arrays
+from tinyreg.files import load_npz, read_arrays, reading, replacing, write_arrays
 
 KIND, NAMES = "test arrays", ("a", "b")
 
@@ -134,7 +139,7 @@ def test_a_device_is_written_and_not_replaced():
     assert caught.value.errno == errno.ENOSPC
     for name in ("null", "full"):
         assert stat.S_ISCHR(os.stat(f"/dev/{name}").st_mode)
-    assert not [name for name in os.listdir("/dev") if name.startswith(".tinyreg")]
+    assert not [name for name in os.listdir("/dev") if name.endswith(".tmp")]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -177,16 +182,56 @@ def test_what_is_read_only_is_left_alone(tmp_path):
         assert (names(tmp_path), first(path)) == (["x.npz"], 1)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the size of files")
+def test_a_disk_that_is_full_leaves_the_old_file_and_says_which(tmp_path):
+    import resource
+
+    path = tmp_path / "x.npz"
+    write(path)
+    before, soft, hard = path.read_bytes(), *resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in (100, 5_000, 60_000):  # within the first array, the last one, and at the very end
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            with pytest.raises(OSError, match="File too large") as caught:
+                write(path, 2.0, more=np.zeros(7400))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
+    assert names(tmp_path) == ["x.npz"]
+    assert path.read_bytes() == before
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "x"):
+        os.stat(tmp_path / "none")
+    assert caught.value.filename == str(tmp_path / "none")
+    assert names(tmp_path) == []
+
+
+def test_an_array_is_in_the_memory_once_when_it_is_written_or_read(tmp_path):
+    path, a = tmp_path / "x.npz", np.arange(6e6).reshape(2000, 3000).T
+    tracemalloc.start()
+    write_arrays(path, KIND, 1, a=a, b="text")
+    assert tracemalloc.get_traced_memory()[1] < 2**24 + 2**20  # NumPy takes 16 MiB at a time
+    read = read_arrays(path, KIND, NAMES, 1)["a"]
+    assert tracemalloc.get_traced_memory()[1] < a.nbytes + 2**20
+    tracemalloc.stop()
+    np.testing.assert_array_equal(read, a)
+    assert read.flags.f_contiguous
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         ({"format": "another"}, "^its format is 'another'$"),
         ({"version": 2}, "^its version is 2, this tinyreg reads 1$"),
-        ({"version": [1, 1]}, "size 1"),
+        ({"version": [1, 1]}, r"^its version is \[1, 1\], this tinyreg reads 1$"),
+        ({"format": "x" * 500}, "^its array 'format' is declared larger than the file$"),
         ({"format": None}, "^it has no 'format'$"),
         ({"version": None}, "^it has no 'version'$"),
         ({"b": None}, "^it has no 'b'$"),
-        ({"a": np.array([None, 1], object)}, "allow_pickle=False"),
+        ({"a": np.array([None, 1], object)}, "^its array 'a' holds no numbers or text; objects"),
+        ({"a": np.zeros(2, [("x", "f8")])}, "^its array 'a' holds no numbers or text; objects"),
     ],
 )
 def test_a_file_that_does_not_fit_says_why(tmp_path, content, words):
@@ -197,12 +242,132 @@ def test_a_file_that_does_not_fit_says_why(tmp_path, content, words):
         read_arrays(path, KIND, NAMES, 1)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04", b"\x93NUMPY", bytes(200)])
-def test_a_file_that_is_no_archive_is_a_value_error(tmp_path, content):
+NPY = io.BytesIO()
+np.save(NPY, np.arange(9.0))
+NOT_NPZ = [b"", b"hello", b"PK\x03\x04", NPY.getvalue(), pickle.dumps({"a": 1}), bytes(99_999)]
+
+
+@pytest.mark.parametrize("content", [*NOT_NPZ, None, "folder"])
+def test_a_file_that_is_no_npz_is_said_to_be_none_in_one_line(tmp_path, content):
     path = tmp_path / "x.npz"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"."):
-        load_npz(path)
+    if content == "folder":
+        path.mkdir()
+    elif content is None:
+        write(path)
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        path.write_bytes(content)
+    what = "a folder" if content == "folder" else "no NPZ file, or a damaged one"
+    with pytest.raises(ValueError, match=f"^it is {what}$"):
+        load_npz(path, NAMES)
+    told = f"^path must be data, got '.*': it is {what}$"
+    with pytest.raises(ValueError, match=told), reading(path, "data"):
+        read_arrays(path, KIND, NAMES, 1)
+
+
+def archive(compression=zipfile.ZIP_DEFLATED, **members):
+    """An NPZ file as others may write it, of the parts of `write` and these members."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", compression) as file:
+        for name, data in (
+            {"format": KIND, "version": 1, "a": np.ones(3), "b": 0} | members
+        ).items():
+            if not isinstance(data, bytes):
+                array = io.BytesIO()
+                np.save(array, data)
+                data = array.getvalue()
+            file.writestr(f"{name}.npy", data)
+    return content.getvalue()
+
+
+def member(header, data=b"", version=1):
+    """An array with a header of one's own."""
+    length = struct.pack("<H" if version == 1 else "<I", len(header))
+    return b"\x93NUMPY" + bytes([version, 0]) + length + header.encode() + data
+
+
+def header(descr, shape):
+    return f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape!r}, }}\n"
+
+
+def directory(n):
+    """A file that is all directory, with n members; read as objects it takes ten times its size."""
+    entry = struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 3, 20, *[0] * 8, 1, *[0] * 6) + b"a"
+    return n * entry + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0, 0, n * len(entry), 0, 0)
+
+
+LARGE = bytes(2**25)
+END = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 3, 3, 2**62, 0)
+END += struct.pack("<4sLQL", b"PK\6\7", 0, 0, 1)
+END += struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, 2**32 - 1, 2**32 - 1, 0)
+EVIL = {
+    "declared": lambda: archive(a=member(header("<f8", (16_000, 16_000)))),
+    "declared, with no data": lambda: archive(a=member(header("<f8", (100_000,)))),
+    "inflated": lambda: archive(a=member(header("<f8", (2**22,)), LARGE)),
+    "each within the bound, but not both": lambda: archive(a=np.zeros(100_000), b=np.zeros(90_000)),
+    "a text of 2 GB": lambda: archive(a=member(header("<U500000000", ()))),
+    "texts of no length": lambda: archive(a=member(header("<U0", (10**12,)))),
+    "negative": lambda: archive(a=member(header("<f8", (-1, -3)), bytes(24))),
+    "more numbers than declared": lambda: archive(a=member(header("<f8", (2,)), bytes(24))),
+    "numbers where none are declared": lambda: archive(a=member(header("<f8", (0,)), bytes(8))),
+    "a long header": lambda: archive(a=member(" " * len(LARGE), version=2)),
+    "a deep header": lambda: archive(a=member("(" * 9000)),
+    "a header of Python 2": lambda: archive(a=member(header("<f8", (3,)).replace("3", "3L"))),
+    "bzip2": lambda: archive(zipfile.ZIP_BZIP2, a=member(header("<f8", (2**22,)), LARGE)),
+    "a directory of 9 MB": lambda: directory(200_000),
+    "a length of 2⁶²": lambda: END,
+    "encrypted": lambda: archive(0).replace(b"PK\1\2\x14\3\x14\0\0", b"PK\1\2\x14\3\x14\0\1"),
+}
+
+
+@pytest.mark.parametrize("kind", EVIL)
+def test_no_file_takes_more_memory_than_twice_its_size_and_16_mib(tmp_path, kind):
+    path = tmp_path / "x.npz"
+    path.write_bytes(EVIL[kind]())
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"^it is no NPZ|^its array '[abf]") as caught:
+        read_arrays(path, KIND, NAMES, 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * path.stat().st_size + 2**24
+    assert len(str(caught.value)) < 100
+    assert "\n" not in str(caught.value)
+
+
+def test_only_the_arrays_that_are_asked_for_are_read(tmp_path):
+    path = tmp_path / "x.npz"
+    path.write_bytes(archive(large=member(header("<f8", (2**22,)), LARGE), broken=b"none"))
+    tracemalloc.start()
+    assert read_arrays(path, KIND, NAMES, 1)["a"].tolist() == [1, 1, 1]  # may be compressed
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+    known = load_npz(path, ["b", "none"])
+    assert (list(known), known["b"], known["a"]) == (
+        ["format", "version", "a", "b", "large", "broken"], 0, None,
+    )  # fmt: skip
+
+
+def test_a_damaged_file_is_refused_or_read_as_it_was(tmp_path):
+    path, rng = tmp_path / "x.npz", np.random.default_rng(0)
+    write_arrays(path, KIND, 1, a=rng.normal(size=20), b="text")
+    whole, right = path.read_bytes(), read_arrays(path, KIND, NAMES, 1)
+    outcomes = []
+    for i in range(300):
+        content = bytearray(whole)
+        for at in rng.integers(len(whole), size=1 + i % 3):
+            content[at] ^= 1 << rng.integers(8)
+        start, stop = sorted(rng.integers(len(whole), size=2))
+        path.write_bytes([content, content, whole[:start], whole[:start] + whole[stop:]][i % 4])
+        try:
+            read = read_arrays(path, KIND, NAMES, 1)
+            outcomes.append(all(read[name].tobytes() == right[name].tobytes() for name in NAMES))
+        except ValueError as e:
+            outcomes.append(str(e))
+    told = {outcome for outcome in outcomes if outcome is not True}
+    assert False not in told
+    assert len(told) > 5
+    assert max(len(text.splitlines()) for text in told) == 1
+    assert 10 < outcomes.count(True) < 100
 
 
 def test_a_missing_file_is_reported_as_missing(tmp_path):

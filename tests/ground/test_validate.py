@@ -12,6 +12,7 @@ from tinyreg.validate import (
     check_features,
     check_fraction,
     check_sample_weight,
+    check_step,
     check_vector,
     describe,
     named,
@@ -54,6 +55,25 @@ def test_weights_of_samples_are_one_for_each_and_sum_to_1(tmp_path):
         checked = check_sample_weight(weight, 2)
         assert checked.dtype == np.float64
         np.testing.assert_allclose(checked, [0.25, 0.75], rtol=1e-15)
+
+
+@pytest.mark.parametrize("bad", [-1e-300, -np.inf, np.inf, np.nan])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("where", [(0, 0), (1, 2), ...])
+def test_steps_are_finite_numbers_from_0_on(bad, dtype, where):
+    w, step = np.zeros((2, 3), dtype), np.full((2, 3), 0.1, dtype)
+    assert check_step(step, w) is step
+    assert check_step(step[:0], w[:0]).size == 0
+    step[where] = bad
+    if dtype == "float32" and abs(bad) < 1e-100:  # −0.0 is 0
+        assert check_step(step, w) is step
+        return
+    with pytest.raises(
+        ValueError, match=r"step must be finite numbers >= 0, got numbers from \S+ to"
+    ):
+        check_step(step, w)
+    with pytest.raises(ValueError, match="step must be a finite number >= 0, got"):
+        check_step(bad, w)
 
 
 @pytest.mark.parametrize("bad", [1, 1.0, 2.5])

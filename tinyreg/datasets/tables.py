@@ -64,14 +64,13 @@ def load_table(path: FilePath, target: str | int | None = None) -> tuple[Array, 
 
 def _from_npz(path: FilePath, target: str) -> tuple[Array, Array]:
     try:
-        arrays = load_npz(path)
+        arrays = load_npz(path, ("X", target))
     except ValueError as e:
         raise ValueError(f"path must be an NPZ file of plain arrays, {path} is not: {e}") from e
     for argument, name in (("path", "X"), ("target", target)):
         if name not in arrays:
-            raise ValueError(
-                f"{argument}: there is no array {name!r} in {path}, which has {', '.join(arrays)}"
-            )
+            has = ", ".join(arrays) or "none"
+            raise ValueError(f"{argument}: there is no array {name!r} in {path}, which has {has}")
     X, y = check_array("X", arrays["X"], np.float64), arrays[target]
     check_pairs(X, y, "X", target)
     return X, y if y.dtype.kind == "U" else _whole(check_array(target, y, np.float64))
