@@ -29,7 +29,7 @@ def test_compare_prints_a_table_and_a_sentence_and_writes_files(tmp_path):
 def test_the_picture_is_left_out_without_matplotlib(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tinyreg.cli.options.find_spec", lambda name: None)
     assert main(["compare", *QUICK, "--methods", "none", "--out", str(tmp_path)]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "none.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "none.npz", "runs"}
     assert "install tinyreg[plot]" in capsys.readouterr().err
 
 
@@ -127,6 +127,8 @@ BAD = [
     ["--optimizer", "sgd", "--lr", "1e200"],
     ["--hidden", "1000000000000"],
     ["--out", "/dev/null"],
+    ["--out", "/dev/null/below"],
+    ["--fresh"],
     ["--bogus"],
 ]
 
@@ -165,3 +167,24 @@ def test_compare_prints_and_writes_the_convergence_of_the_solvers(tmp_path, caps
     content = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
     solvers = [curve["solver"] for curve in content["convergence"]["curves"]]
     assert solvers == ["subgradient, constant", "subgradient, 1/√k", "ista", "fista", "lbfgs"]
+
+
+def test_the_same_command_goes_on_from_the_finished_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tinyreg.cli.options.find_spec", lambda name: None)  # no pictures
+    arguments = ["compare", *QUICK, "--json", "--out", str(tmp_path)]
+    assert main([*arguments, "--methods", "none,proximal"]) == 0
+    first = json.loads(capsys.readouterr().out)["runs"]
+    np.savez(tmp_path / "naive.npz", mine=1)
+    before = [tr.MLP.load(tmp_path / f"{method}.npz").params for method in ("none", "proximal")]
+    assert main([*arguments, "--methods", "proximal,subgradient"]) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert runs[0] == first[1]  # with its times: it was not made again
+    assert sorted(path.name for path in tmp_path.glob("*.npz")) == [
+        "naive.npz", "proximal.npz", "subgradient.npz",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(tr.MLP.load(tmp_path / "proximal.npz").params, before[1])
+    assert main([*arguments, "--methods", "proximal", "--fresh"]) == 0
+    (again,) = json.loads(capsys.readouterr().out)["runs"]
+    assert again["history"] == runs[0]["history"]
+    assert again["seconds"] != runs[0]["seconds"]
+    assert sorted(path.name for path in tmp_path.glob("*.npz")) == ["naive.npz", "proximal.npz"]

@@ -21,6 +21,17 @@ def test_path_prints_tables_and_writes_files(tmp_path, capsys, workers):
     assert content["settings"]["lams"] == [1e-4, 1e-2]
 
 
+def test_the_same_command_takes_the_walks_from_the_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tinyreg.cli.options.find_spec", lambda name: None)  # no pictures
+    arguments = ["path", *WALK, "--lams", "1e-4,1e-2", "--out", str(tmp_path), "--json"]
+    points = []
+    for more in (["--workers", "2"], [], ["--fresh"]):
+        assert main([*arguments, *more]) == 0
+        points.append(json.loads(capsys.readouterr().out)["points"])
+    assert points[0] == points[1]  # with their times: nothing was trained again
+    assert points[1] != points[2]
+
+
 def test_path_takes_a_range_of_lambda_and_a_table(csv_file, capsys):
     options = [*WALK, "--lams", "1e-3:1e-1:3", "--data", str(csv_file), "--target", "value"]
     text = csv_file.read_text().replace("yes", "1").replace("no", "0")
@@ -48,6 +59,7 @@ def test_a_walk_that_breaks_off_is_status_1(capsys):
         ["--workers", "0"],
         ["--methods", "none"],
         ["--validation-share", "1"],
+        ["--fresh"],
     ],
     ids=" ".join,
 )

@@ -1,5 +1,6 @@
 """The comparison: what it measures, from which start, what it prints, writes and draws."""
 
+import dataclasses
 import json
 import re
 
@@ -33,6 +34,7 @@ MEASURES = [
     "forward_seconds",
     "compact_seconds",
 ]
+GONE_ON = ["fista_zeros", "fista_steps", "fista_success"]
 SHARES = ["exact_zeros", "near_zeros", "dead_inputs", "dead_hidden"]
 
 
@@ -88,7 +90,8 @@ def test_each_measure_is_what_its_name_says(comparison, method):
     assert (run.compact_params, run.compact_bytes) == (small.n_params, small.params.nbytes)
     assert run.speed_up == run.forward_seconds / run.compact_seconds > 0
     assert run.history.total[-1] == run.objective
-    assert [len(values) for values in vars(run.history).values()] == [15] * 6
+    lists = [values for values in vars(run.history).values() if isinstance(values, list)]
+    assert [len(values) for values in lists] == [15] * 6
 
 
 def test_the_prox_makes_zeros_and_the_others_do_not(comparison):
@@ -126,6 +129,86 @@ def test_every_method_takes_a_penalty_of_groups():
     assert run.penalty == pytest.approx(3e-3 * groups, rel=1e-12)
 
 
+def lasso():
+    """400 samples of 30 inputs, of which three matter."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 30))
+    return X, X[:, :3] @ [2.0, -1.0, 1.0] + 0.3 * rng.normal(size=400)
+
+
+def coordinate_descent(X, y, lam):
+    """The minimiser of Σ(y − b − Xw)²/2N + λ Σ|w|, one weight at a time."""
+    X, y, w = X - X.mean(axis=0), y - y.mean(), np.zeros(X.shape[1])
+    for _ in range(200):
+        for j, x in enumerate(X.T):
+            rho = x @ (y - X @ w + w[j] * x) / len(y)
+            w[j] = np.sign(rho) * max(abs(rho) - lam, 0) * len(y) / (x @ x)
+    return w
+
+
+@pytest.fixture(scope="module")
+def gone_on():
+    X, y = lasso()
+    return tr.compare(
+        X, y, X, y, penalty=tr.L1(0.1), hidden=(), epochs=40, seeds=(0, 1), batch_size=8,
+        methods=("none", "subgradient", "proximal", "svrg"), optimizer=tr.SGD(0.005),
+        convergence=20,
+    )  # fmt: skip
+
+
+def test_gone_on_from_its_end_every_method_has_the_zeros_of_the_optimum(gone_on):
+    zeros = np.mean(coordinate_descent(*lasso(), 0.1) == 0)
+    assert zeros == 27 / 30
+    for run in gone_on.runs:
+        if run.method != "none":
+            assert run.fista_zeros == zeros
+            assert run.fista_success
+            assert 0 < run.fista_steps < 100
+    # Noise keeps some of them away from 0; without it the method has them by itself.
+    assert (gone_on.of("subgradient", "exact_zeros") == 0).all()
+    assert (gone_on.of("proximal", "exact_zeros") < zeros - 0.1).all()
+    assert (gone_on.of("svrg", "exact_zeros") == zeros).all()
+    assert gone_on.of("none", "fista_zeros").tolist() == [None, None]
+
+
+def test_svrg_is_the_prox_with_variance_reduction_and_is_left_where_it_ended(gone_on):
+    net = tr.MLP((30, 1), seed=0)
+    tr.fit(
+        net, *lasso(), loss=tr.SquaredError(), penalty=tr.L1(0.1), method="proximal",
+        variance_reduction=True, optimizer=tr.SGD(0.005), epochs=40, batch_size=8, seed=0,
+    )  # fmt: skip
+    np.testing.assert_array_equal(gone_on.networks["svrg"].params, net.params)
+
+
+def test_the_table_and_the_verdict_hold_the_zeros_against_those_further_on(gone_on):
+    lines = str(gone_on).splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("weights exactly 0"))
+    assert lines[place + 1].split("  ")[1] == "after FISTA from there"
+    assert lines[place + 1].split()[4:] == ["-", *["90.0", "±", "0.0", "%"] * 3]
+    steps = max(run.fista_steps for run in gone_on.runs)
+    assert (
+        f"FISTA: at most {steps} full-batch steps from where each run ended; 6 of 6 ended optimal"
+    ) in lines
+    assert "; FISTA, going on from there, makes 90.0 %; the objective" in gone_on.verdict()
+
+
+def test_what_is_not_stationary_after_so_many_steps_is_said_not_to_be():
+    result = tr.compare(
+        *digits(), hidden=(8,), epochs=2, seeds=(0,), dtype="float32", convergence=5
+    )
+    for method in ("subgradient", "proximal"):
+        double = tr.MLP((64, 8, 10))
+        double.params = result.networks[method].params
+        F = tr.Objective(double, tr.SoftmaxCrossEntropy(), tr.L1(1e-3))
+        tr.minimize(F, *digits()[:2], max_iter=3)
+        zeros = np.mean(double.params[: double.n_weights] == 0)
+        assert result.of(method, "fista_zeros") == zeros > 0
+    assert "at most 3 full-batch steps" in str(result)
+    assert "none of 2 ended stationary" in str(result)
+    without = str(tr.compare(*digits(), hidden=(8,), epochs=1, seeds=(0,)))
+    assert "FISTA" not in without
+
+
 def test_dead_units_and_inputs_are_counted():
     net = tr.MLP((4, 3, 2, 2))
     net.params = np.ones(net.n_params)
@@ -147,7 +230,8 @@ def test_the_json_is_as_documented(comparison, tmp_path):
     assert content["settings"]["sizes"] == [64, 16, 10]
     assert content["settings"]["methods"] == list(METHODS)
     for run in content["runs"]:
-        assert list(run) == ["method", "seed", *MEASURES, "history"]
+        assert list(run) == ["method", "seed", *MEASURES, "history", *GONE_ON]
+        assert run["fista_zeros"] is None
         assert all(0 <= run[name] <= 1 for name in SHARES)
         assert len(run["history"]["total"]) == 15
     assert content["runs"][2]["objective"] == comparison.runs[2].objective
@@ -294,7 +378,7 @@ def test_the_picture_is_drawn(comparison, tmp_path):
     for name in ("digits.png", "plain.png"):
         pixels = image.imread(tmp_path / name)
         assert min(pixels.shape[:2]) > 500
-        assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 100
+        assert len(np.unique(pixels[::5, ::5].reshape(-1, pixels.shape[2]), axis=0)) > 100
     with pytest.raises(ValueError, match=r"image_shape must multiply to the 64 inputs"):
         comparison.plot(tmp_path / "wrong.png", (8, 9))
 
@@ -332,6 +416,65 @@ def test_the_solvers_rank_as_the_theory_says():
     assert json.dumps(result.to_dict())
 
 
+@pytest.mark.parametrize(("steps", "comes_back"), [(5, False), (200, True)])
+def test_a_solver_has_diverged_if_it_ended_far_above_its_start(steps, comes_back):
+    X, y = np.array([[1.0], [-1.0]]), np.array([3.0, -3.0])  # F = ½(w − 3)² + ½b², L = 1
+    F = tr.Objective(tr.MLP((1, 1)), tr.SquaredError())
+    curves = {curve.solver: curve for curve in converge(F, X, y, steps).curves}
+    decaying = curves.pop("subgradient, 1/√k")
+    expected = F.value(X, y) * np.cumprod((1 - 10 / np.sqrt(np.arange(1, steps + 1))) ** 2)
+    n = len(decaying.objective) - 1
+    np.testing.assert_allclose(decaying.objective[1:][:90], expected[:n][:90], rtol=1e-6)
+    assert decaying.diverged != comes_back
+    assert not any(curve.diverged for curve in curves.values())
+
+
+@pytest.mark.parametrize(
+    ("activation", "word"), [("tanh", "max_iter=60 reached"), ("relu", "the objective became inf")]
+)
+def test_the_table_says_which_solver_diverged(activation, word):
+    X, y = np.random.default_rng(0).normal(size=(2, 60, 8))
+    F = tr.Objective(tr.MLP((8, 16, 1), activation), tr.SquaredError(), tr.L1(1e-2))
+    result = converge(F, X, y[:, 0], 60)
+    assert [c.solver for c in result.curves if c.diverged] == ["subgradient, 1/√k"]
+    assert word in result.curves[1].message
+    assert max(result.curves[1].objective) > 1e20 * result.curves[1].objective[0]
+    rows = dict(line.split("  ", 1) for line in str(result).splitlines()[2:-1])
+    assert rows["subgradient, 1/√k"].split()[1:4] == ["diverged", "-", "-"]
+    assert sum("diverged" in row for row in rows.values()) == 1
+    at_once = dataclasses.replace(result.curves[1], objective=result.curves[1].objective[:1])
+    assert at_once.diverged == ("became" in word)  # from the start straight to infinity
+
+
+def test_a_solver_that_diverged_is_not_drawn(monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        "tinyreg.study.comparison.plot_comparison", lambda path, **given: drawn.update(given)
+    )
+    X, y = np.random.default_rng(0).normal(size=(2, 60, 8))
+    settings = {"hidden": (16,), "epochs": 1, "seeds": (0,), "methods": ["none"]}
+    tr.compare(X, y[:, 0], X, y[:, 0], **settings, convergence=20).plot("x.png")
+    lengths = {solver: len(objective) for solver, (objective, _, _) in drawn["solvers"].items()}
+    assert lengths.pop("subgradient, 1/√k") == 0
+    assert min(lengths.values()) > 15
+
+
+def test_large_numbers_are_in_powers_of_ten_in_every_table():
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    y = 1e12 * X[:, 0]
+    F = np.mean(y**2) / 2
+    result = tr.compare(X, y, X, y, hidden=(), epochs=2, seeds=(0, 1), convergence=2)
+    assert F > 1e23
+    assert not re.search(r"\d{7}", str(result))
+    lines = str(result).splitlines()
+    objective = next(line for line in lines if line.startswith("objective"))
+    assert objective.split()[6:9] == [f"{F:.3e}", "±", objective.split()[8]]
+    assert re.fullmatch(r"\de[+-]\d\d", objective.split()[8])
+    result.runs[0] = dataclasses.replace(result.runs[0], test_score=-np.inf)
+    line = next(line for line in str(result).splitlines() if line.startswith("test R²"))
+    assert "-inf ± nan" in line
+
+
 def test_a_group_lasso_is_compared_and_converges_without_lbfgs():
     result = tr.compare(
         *digits(), penalty=tr.GroupLasso(3e-3, axis=1), hidden=(8,), epochs=3, seeds=(0,),
@@ -346,7 +489,9 @@ def test_a_group_lasso_is_compared_and_converges_without_lbfgs():
 def test_the_picture_has_room_for_the_solvers(tmp_path):
     image = pytest.importorskip("matplotlib.image", reason="needs the plot extra")
     for hidden in ((), (4,)):
-        result = tr.compare(*digits(), hidden=hidden, epochs=2, seeds=(0,), convergence=5)
+        result = tr.compare(
+            *digits(), hidden=hidden, epochs=2, seeds=(0,), methods=["none"], convergence=5
+        )
         result.plot(tmp_path / "c.png", (8, 8))
         assert image.imread(tmp_path / "c.png").shape[0] > 1200
 

@@ -3,7 +3,8 @@
 import json
 import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+import time
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tinyreg.solvers.schedules import cosine
 from tinyreg.study.path import LambdaPath
 from tinyreg.study.runs import Setup
 from tinyreg.study.walk import Failure, Point, Walk, is_dead, measure, with_lam
+from tinyreg.study.workers import Workers
 
 LAMS = [1e-3, 1e-2, 0.1, 1.0, 10.0]  # dead at the last ones, with these long steps
 
@@ -284,13 +286,72 @@ def test_the_schedules_of_the_package_go_through_a_process_pool():
     assert measures(other) == measures(tr.path(*data(), **settings))
 
 
-def test_what_cannot_be_pickled_is_named():
-    settings = SETTINGS | {"optimizer": tr.SGD(lambda step: 0.1), "seeds": (0,)}
-    with ProcessPoolExecutor(1) as executor:
+def test_what_cannot_be_pickled_goes_to_threads_and_is_named_before_any_process_trains():
+    settings = SETTINGS | {"optimizer": tr.SGD(lambda step: 0.1), "seeds": (0,), "lams": [1e-3]}
+    with ThreadPoolExecutor(2) as executor:
         other = tr.path(*data(), **settings, executor=executor)
-    assert len(other.failures) == 2
-    assert "pickle" in other.failures[0].reason
-    assert "died" not in other.failures[0].reason
+    assert measures(other) == measures(tr.path(*data(), **settings))
+    lines = []
+    for name, changes in (("lambda", {}), ("Local", {"optimizer": None, "penalty": local()})):
+        told = pytest.raises(TypeError, match=f"executor must be .* by pickle; got .*{name}")
+        with ProcessPoolExecutor(1) as executor, told:
+            tr.path(*data(), **settings | changes, executor=executor, progress=lines.append)
+    assert lines == []
+
+
+def local():
+    class Local(tr.L1):
+        """A penalty that no other process can find."""
+
+    return Local(1.0)
+
+
+@pytest.mark.parametrize("make", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_a_path_that_is_cancelled_keeps_what_is_finished_and_trains_nothing_more(make):
+    settings = SETTINGS | {"seeds": range(4), "lams": [1e-3, 1e-2], "epochs": 1}
+    executor = make(1)
+
+    def stop(line):
+        executor.shutdown(wait=False, cancel_futures=True)
+
+    result = tr.path(*data(), **settings, executor=executor, progress=stop)
+    assert {(f.lam, f.reason) for f in result.failures} == {(1e-3, "cancelled")}
+    cancelled = {(f.method, f.seed) for f in result.failures}
+    whole = measures(tr.path(*data(), **settings))
+    kept = [point for point in whole if (point["method"], point["seed"]) not in cancelled]
+    assert measures(result) == kept
+    assert 2 * len(result.failures) + len(kept) == len(whole) == 16
+
+
+def test_walks_that_wait_for_other_peoples_workers_are_cancelled_by_an_error():
+    def fails(line):
+        raise RuntimeError(line)
+
+    with ThreadPoolExecutor(1) as executor:
+        submitted, submit = [], executor.submit
+        executor.submit = lambda *task: submitted.append(submit(*task)) or submitted[-1]
+        with pytest.raises(RuntimeError, match="seed 0 done"):
+            tr.path(*data(), **SETTINGS, executor=executor, progress=fails)
+    assert [future.cancelled() for future in submitted][-2:] == [True, True]
+
+
+def test_our_own_workers_are_ended_by_an_error_and_no_others():
+    other = multiprocessing.Process(target=time.sleep, args=(60,))
+    other.start()
+    futures = []
+
+    def fails():
+        with Workers(2) as executor:
+            futures.extend(executor.submit(time.sleep, 60) for _ in range(8))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
+    assert all(isinstance(future.exception(), BrokenExecutor) for future in futures)
+    assert other in multiprocessing.active_children()
+    other.kill()
+    other.join()
+    assert multiprocessing.active_children() == []
 
 
 def test_hidden_layers_may_come_as_an_array():

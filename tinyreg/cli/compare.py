@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from contextlib import suppress
 
 from tinyreg.cli import options
+from tinyreg.core.network import MLP
 from tinyreg.datasets.splits import train_test_split
 from tinyreg.study.comparison import COMPARED, compare
 
@@ -30,7 +32,7 @@ def add_options(add: options.Add) -> None:
 
 def run(arguments: Namespace) -> int:
     """Train, write, print; 0."""
-    out = options.folder(arguments.out)
+    out = options.folder(arguments)
     X, y, task = options.load(arguments.data, arguments.target, arguments.task)
     parts = train_test_split(X, y, arguments.test_share)
     comparison = compare(
@@ -38,11 +40,17 @@ def run(arguments: Namespace) -> int:
         task=task,
         penalty=options.penalty(arguments, arguments.lam),
         convergence=arguments.convergence,
+        out=out,
+        fresh=arguments.fresh,
         **options.study_settings(arguments),
     )
     if out is not None:
         for method, net in comparison.networks.items():
             net.save(out / f"{method}.npz")
+        for path in (out / f"{method}.npz" for method in {*COMPARED} - {*comparison.networks}):
+            with suppress(OSError, ValueError):  # what an earlier call saved goes, no other file
+                MLP.load(path)
+                path.unlink()
     image_shape = (8, 8) if arguments.data == "digits" else None
     options.finish(arguments, comparison, out, "comparison", image_shape)
     return 0

@@ -2,7 +2,7 @@
 
 Results go to standard output, progress and errors to standard error. The exit status is 0; 1 where
 a gradient failed its check or a walk broke off; 2 where an argument or a file is not as it should
-be, or training diverged (one line, no traceback).
+be, or training diverged (one line, no traceback); 130 after Ctrl-C and 143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import math
 import os
+import signal
 import sys
+import time
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import tinyreg
 from tinyreg.cli import check, compare, explain, path
 from tinyreg.cli.options import progress
 from tinyreg.errors import DivergenceError
+from tinyreg.study.workers import SIGNALS
 
 COMMANDS = {"compare": compare, "check": check, "explain": explain, "path": path}
+PATIENCE = 3.0  # seconds
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     arguments = _parser().parse_args(argv)
     try:
+        if argv is None:  # the process is ours
+            _listen()
         status = int(arguments.run(arguments))
         sys.stdout.flush()
         return status
@@ -50,6 +57,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = " ".join(str(e).split())
         print(f"tinyreg {arguments.command}: error: {message}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as e:
+        signum = signal.Signals(*e.args or [signal.SIGINT])
+        out = getattr(arguments, "out", None)
+        kept = f"; the same command goes on from the finished runs in {out}" if out else ""
+        progress("")
+        print(f"tinyreg {arguments.command}: stopped by {signum.name}{kept}", file=sys.stderr)
+        return 128 + signum
+    finally:
+        if argv is None:  # nothing is left to be stopped
+            for one in SIGNALS:
+                signal.signal(one, signal.SIG_IGN)
+
+
+def _listen() -> None:
+    """Let Ctrl-C or SIGTERM end the work; a second one that follows at once changes nothing."""
+    last = -math.inf
+
+    def stop(signum: int, frame: Any) -> None:
+        nonlocal last
+        last, before = time.monotonic(), last
+        if last > before + PATIENCE:
+            raise KeyboardInterrupt(signum)
+
+    for one in SIGNALS:
+        signal.signal(one, stop)
 
 
 def _parser() -> Parser:

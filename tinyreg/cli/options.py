@@ -25,6 +25,7 @@ from tinyreg.datasets.tables import load_table
 from tinyreg.sparsity.groups import GroupLasso
 from tinyreg.study.comparison import TASKS, Comparison
 from tinyreg.study.path import LambdaPath
+from tinyreg.study.store import check_folder
 from tinyreg.validate import Array
 
 PENALTIES: dict[str, Callable[[float], Penalty]] = {
@@ -111,8 +112,10 @@ def add_training(add: Add, methods: Sequence[str], default: str) -> None:
 
 
 def add_output(add: Add, name: str, more: str = "") -> None:
-    """--out and --json."""
-    add("--out", metavar="DIR", help=f"write {name}.json, {name}.png{more} there")
+    """--out, --fresh and --json."""
+    kept = "the same command goes on from the finished runs in DIR/runs"
+    add("--out", metavar="DIR", help=f"write {name}.json, {name}.png{more} there; {kept}")
+    add("--fresh", action="store_true", help="begin anew, whatever DIR/runs holds")
     add("--json", action="store_true", help="print the JSON in place of the table")
 
 
@@ -141,15 +144,13 @@ def standardised(arguments: Namespace, task: str, *parts: Array) -> list[Array]:
     return arrays
 
 
-def folder(name: str | None) -> Path | None:
+def folder(arguments: Namespace) -> Path | None:
     """The folder of --out, made before any work."""
-    if name is None:
-        return None
-    try:
-        Path(name).mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise ValueError(f"--out must be a folder, got {name!r}: {e.strerror}") from e
-    return Path(name)
+    if arguments.out is not None:
+        return check_folder("--out", arguments.out)
+    if arguments.fresh:
+        raise ValueError("--fresh goes with --out")
+    return None
 
 
 def progress(text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -13,6 +12,7 @@ from tinyreg.core.training import METHODS
 from tinyreg.datasets.splits import train_test_split
 from tinyreg.study.comparison import TASKS
 from tinyreg.study.path import path
+from tinyreg.study.workers import Workers
 from tinyreg.validate import check_integer
 
 SUMMARY = "walk up λ from dense to sparse: what does a zero cost?"
@@ -39,7 +39,7 @@ def add_options(add: options.Add) -> None:
 
 def run(arguments: Namespace) -> int:
     """Train, write, print; 1 if a walk broke off."""
-    out = options.folder(arguments.out)
+    out = options.folder(arguments)
     X, y, task = options.load(arguments.data, arguments.target, arguments.task)
     X, y, X_test, y_test = train_test_split(X, y, arguments.test_share)
     try:
@@ -47,7 +47,7 @@ def run(arguments: Namespace) -> int:
     except ValueError as e:
         raise ValueError(str(e).replace("test_share", "--validation-share")) from e
     workers = check_integer("--workers", arguments.workers, least=1)
-    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as executor:
+    with Workers(workers) if workers > 1 else nullcontext() as executor:
         result = path(
             *options.standardised(arguments, task, X, y, X_val, y_val, X_test, y_test),
             lams=_lams(arguments.lams),
@@ -55,6 +55,8 @@ def run(arguments: Namespace) -> int:
             penalty=options.penalty(arguments, 1.0),
             first_epochs=arguments.first_epochs,
             executor=executor,
+            out=out,
+            fresh=arguments.fresh,
             **options.study_settings(arguments),
         )
     options.finish(arguments, result, out, "path")

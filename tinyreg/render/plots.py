@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinyreg.validate import Array
+from tinyreg.files import replacing
+from tinyreg.validate import Array, check_choice
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = {
@@ -17,9 +19,17 @@ COLOURS = {
     "proximal": "#0072B2",
     "decoupled": "#009E73",
     "naive": "#CC79A7",
+    "svrg": "#56B4E9",
 }
 # Methods that do the same in the end cover one another; so they differ in dashes as well.
-DASHES = {"none": "-", "subgradient": "-", "proximal": "--", "decoupled": "-.", "naive": ":"}
+DASHES: dict[str, Any] = {
+    "none": "-",
+    "subgradient": "-",
+    "proximal": "--",
+    "decoupled": "-.",
+    "naive": ":",
+    "svrg": (0, (5, 1, 1, 1, 1, 1)),
+}
 STYLE: Any = {"axes.titlesize": "medium", "figure.titlesize": "medium", "legend.frameon": False}
 WIDTH = 13.0  # inches
 SMALLEST = 1e-8  # |w| below this, and not 0, is drawn at the histogram's left end
@@ -46,12 +56,14 @@ def plot_comparison(
     """Draw what happened over the epochs, where the weights ended, and what the units look at.
 
     `score` is "accuracy" or "R²"; `weights` are of one seed; `solvers` have objective, stationarity
-    and seconds after each full-batch step, and `rates` the power of 1/k in the bounds of those that
-    have one (none where F is not convex). With `image_shape`, each row of X is an image.
+    and seconds after each full-batch step (nothing, if they diverged), and `rates` the power of 1/k
+    in the bounds of those that have one (none where F is not convex). With `image_shape`, each row
+    of X is an image.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
+    kind = _format(path)
     heights = [3.6, 3.4, WIDTH / max(len(weights), 2) + 0.6, *([3.8] if solvers else [])]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     bands: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
@@ -73,7 +85,7 @@ def plot_comparison(
         _draw_first_layers(bands[2], weights, image_shape, seed)
         for band in bands[3:]:
             _draw_convergence(band, solvers, rates)
-    figure.savefig(path, dpi=110)
+    _save(figure, path, kind)
 
 
 def _draw_curves(axes: Any, curves: Curves, title: str, scale: float = 1) -> None:
@@ -82,7 +94,7 @@ def _draw_curves(axes: Any, curves: Curves, title: str, scale: float = 1) -> Non
         values, colour = scale * values, COLOURS[method]
         epochs = np.arange(1, values.shape[1] + 1)
         axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
-        axes.plot(epochs, values.mean(0), DASHES[method], color=colour, lw=1.8, label=method)
+        axes.plot(epochs, values.mean(0), ls=DASHES[method], color=colour, lw=1.8, label=method)
     axes.set(title=title, xlabel="epoch")
     axes.grid(alpha=0.25)
 
@@ -114,17 +126,18 @@ def _draw_histogram(axes: Any, weights: Weights, title: str) -> None:
 def _draw_convergence(figure: Any, solvers: Solvers, rates: Mapping[str, float]) -> None:
     """F − F_best and stationarity, against steps and against seconds."""
     panels = figure.subplots(1, 4)
-    best = min(min(objective) for objective, _, _ in solvers.values())
+    best = min(min(objective, default=np.inf) for objective, _, _ in solvers.values())
     for i, (solver, (objective, stationarity, seconds)) in enumerate(solvers.items()):
         # Of a method that does not descend, the best so far; what is F_best itself has no place on
         # a logarithmic axis.
         above = np.minimum.accumulate(np.array(objective)) - best
         above[above <= 0] = np.nan
-        steps, style = np.arange(len(above)), {"color": f"C{i}", "lw": 1.5, "label": solver}
+        label = solver if objective else f"{solver}: diverged"
+        steps, style = np.arange(len(above)), {"color": f"C{i}", "lw": 1.5, "label": label}
         for place, values in enumerate((above, stationarity)):
             panels[2 * place].plot(steps, values, **style)
             panels[2 * place + 1].plot(seconds, values, **style)
-        if solver in rates:
+        if objective and solver in rates:
             # The slope of the theory's bound, hung on the curve's first step.
             bound = above[1] * steps[1:] ** -rates[solver]
             panels[0].plot(steps[1:], bound, color=f"C{i}", lw=1, ls=":", alpha=0.8)
@@ -193,6 +206,7 @@ def plot_path(
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
+    kind = _format(path)
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for method, (lams, scores, exact, near) in walks.items():
@@ -215,4 +229,17 @@ def plot_path(
         for axes in (left, right):
             axes.grid(alpha=0.25)
             axes.legend(fontsize="small")
-    figure.savefig(path, dpi=110)
+    _save(figure, path, kind)
+
+
+def _format(path: str | PathLike[str]) -> str:
+    """The format that the path's ending names, and matplotlib knows; PNG without one."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    return check_choice("the ending of path", Path(path).suffix[1:].lower() or "png", kinds)
+
+
+def _save(figure: Any, path: str | PathLike[str], kind: str) -> None:
+    with replacing(path) as file:
+        figure.savefig(file, dpi=110, format=kind)

@@ -20,16 +20,17 @@ from tinyreg.core.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from tinyreg.core.network import MLP
 from tinyreg.core.optimizers import Optimizer
 from tinyreg.core.penalties import L1, Penalty
-from tinyreg.core.training import METHODS
+from tinyreg.core.training import METHODS, History
 from tinyreg.render.document import Document, Lines, Table
 from tinyreg.render.plots import plot_comparison
 from tinyreg.render.text import to_text
 from tinyreg.sparsity.measures import NEAR_ZERO
 from tinyreg.study.convergence import RATES, Convergence, converge
-from tinyreg.study.runs import Run, Setup, title, train_and_measure, write_json
+from tinyreg.study.runs import Run, Setup, decimals, title, train_and_measure, write_json
+from tinyreg.study.store import Store
 from tinyreg.validate import Array, check_choice, check_function, check_integer
 
-COMPARED = ("none", *METHODS)
+COMPARED = ("none", *METHODS, "svrg")
 TASKS: dict[str, Loss] = {"classification": SoftmaxCrossEntropy(), "regression": SquaredError()}
 
 
@@ -105,6 +106,7 @@ class Comparison:
             (f"train {self._score}", "train_score", score),
             (f"test {self._score}", "test_score", score),
             ("weights exactly 0", "exact_zeros", percent),
+            ("  after FISTA from there", "fista_zeros", percent),
             (f"weights with |w| < {NEAR_ZERO:g}", "near_zeros", percent),
             ("dead inputs", "dead_inputs", percent),
             ("dead hidden units", "dead_hidden", percent),
@@ -117,8 +119,26 @@ class Comparison:
         rows = [
             [label, *(_mean_and_spread(self.of(method, name), *form) for method in methods)]
             for label, name, form in shown
+            if name != "fista_zeros" or self._went_on
         ]
-        return Table(["", *methods], rows, rule=True)
+        return Table(["", *methods], rows, rule=True, notes=self._how_far())
+
+    @property
+    def _went_on(self) -> list[Run]:
+        """The runs from whose ends FISTA went on."""
+        return [run for run in self.runs if run.fista_zeros is not None]
+
+    def _how_far(self) -> list[str]:
+        """A note of how many steps FISTA took, and how often it arrived."""
+        if not (runs := self._went_on):
+            return []
+        steps, arrived = max(r.fista_steps for r in runs), sum(r.fista_success for r in runs)
+        gaps = [curve.gap for curve in self.convergence.curves] if self.convergence else []
+        end = "stationary" if None in gaps else "optimal"
+        return [
+            f"FISTA: at most {steps} full-batch steps from where each run ended; "
+            f"{arrived or 'none'} of {len(runs)} ended {end}"
+        ]
 
     def verdict(self) -> str:
         """One sentence on what these runs showed."""
@@ -126,6 +146,8 @@ class Comparison:
         if not penalised:
             return "Nothing was penalised, so there is nothing to compare."
         sentence = self._zeros_made(penalised)
+        if self._went_on:
+            sentence += f"; FISTA, going on from there, makes {self._span(penalised)}"
         if len(penalised) > 1:
             sentence += f"; {self._cost(penalised)}"
         return sentence[0].upper() + sentence[1:] + "."
@@ -146,6 +168,11 @@ class Comparison:
         *first, last = parts
         return f"{', '.join(first)} and {last}" if first else last
 
+    def _span(self, methods: list[str]) -> str:
+        """The zeros that FISTA leaves, over the methods."""
+        zeros = self._means(methods, "fista_zeros").values()
+        return " to ".join(dict.fromkeys((_share(min(zeros)), _share(max(zeros)))))
+
     def _cost(self, methods: list[str]) -> str:
         F = self._means(methods, "objective")
         best, worst = min(methods, key=F.__getitem__), max(methods, key=F.__getitem__)
@@ -155,7 +182,7 @@ class Comparison:
         gap = np.ptp(list(self._means(methods, "test_score").values()))
         if self._score == "accuracy":
             return f"{text}, and their test accuracies lie within {100 * gap:.1f} points"
-        return f"{text}, and the test R² lie within {gap:.3f}"
+        return f"{text}, and the test R² lie within {decimals(gap, '.3f')}"
 
     def to_dict(self) -> dict[str, Any]:
         """Settings and runs as plain numbers, lists and strings."""
@@ -186,7 +213,10 @@ class Comparison:
             weights={method: net.weights for method, net in self.networks.items()},
             seed=self.settings["seeds"][0],
             image_shape=image_shape,
-            solvers={c.solver: (c.objective, c.stationarity, c.seconds) for c in solvers},
+            solvers={
+                c.solver: ([], [], []) if c.diverged else (c.objective, c.stationarity, c.seconds)
+                for c in solvers
+            },
             rates=RATES if convex else {},
         )
 
@@ -208,6 +238,8 @@ def compare(
     batch_size: int = 32,
     dtype: str = "float64",
     convergence: int = 0,
+    out: str | PathLike[str] | None = None,
+    fresh: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Train the same network by several methods and hold the results side by side.
@@ -219,12 +251,23 @@ def compare(
     hidden : sequence of int, the units of each hidden layer; () for none
     epochs : int
     seeds : sequence of int, of the initial weights and the batches; each method runs once for each
-    methods : sequence of "none", "subgradient", "proximal", "decoupled", "naive"; see `fit`
+    methods : sequence of "none", "subgradient", "proximal", "decoupled", "naive", "svrg"
+        See `fit`; "svrg" is "proximal" with variance_reduction=True. Its epochs are dearer than
+        those of the others: three gradients of each sample (one of all samples, two of each batch)
+        in place of one.
     optimizer, activation, batch_size, dtype : see `fit` and `MLP`
     task : "classification" or "regression"; left out, regression for floating-point y
     convergence : int
         > 0: also run the full-batch solvers for so many steps, on the training data from the
-        first seed's weights (see `tinyreg.study.convergence`).
+        first seed's weights (see `tinyreg.study.convergence`). And FISTA goes on from the end of
+        each penalised run, for half as many steps at most, or where F is convex five times as
+        many, which reach an optimum as a rule: the noise of batches keeps weights away from 0
+        that are 0 there, and the table shows both counts.
+    out : path, optional
+        A folder, in whose `runs` each run is kept as it ends. The same call again, with more or
+        fewer methods and seeds, takes the runs of the same settings from there, and removes those
+        that are no part of it.
+    fresh : bool, whether to begin anew whatever `out` holds
     progress : function of a line of text, called after each epoch, and for each solver
 
     Returns
@@ -234,7 +277,8 @@ def compare(
     Raises
     ------
     DivergenceError : if a run diverges; its message names the method and the seed
-    ValueError, TypeError : if an argument is not as it should be, before anything is trained
+    ValueError, TypeError
+        If an argument is not as it should be or `out` cannot be written, before anything is trained
 
     Examples
     --------
@@ -259,27 +303,51 @@ def compare(
         methods=methods, hidden=hidden, activation=activation, dtype=dtype,
         optimizer=optimizer, epochs=epochs, batch_size=batch_size, seeds=seeds,
     )  # fmt: skip
+    first = setup.seeds[0]
+    start = setup.objective(first, setup.penalty)
+    start.on(*setup.parts["train"])
+    setup.on("test", start)  # refused, if they are, before any work
+    store = Store(out, fresh, "comparison", setup, progress, convergence=convergence)
+
+    def restored(kept: dict[str, Any], params: Array) -> tuple[Run, MLP]:
+        net = start.net.copy()
+        net.params = params
+        return Run(**kept | {"history": History(**kept["history"])}), net
+
     runs: list[Run] = []
     networks: dict[str, MLP] = {}
     for seed, method in itertools.product(setup.seeds, setup.methods):
-        run, net = train_and_measure(setup, method, seed, progress)
-        runs.append(run)
-        networks.setdefault(method, net)
+        found = store.find(method, seed, restored)
+        if found is None:
+            found = train_and_measure(setup, method, seed, convergence, progress)
+            store.keep(method, seed, dataclasses.asdict(found[0]), found[1].params)
+        runs.append(found[0])
+        networks.setdefault(method, found[1])
     full_batch = None
     if convergence:
-        objective = setup.objective(setup.seeds[0], setup.penalty)
-        full_batch = converge(objective, *setup.parts["train"], convergence, progress)
+        full_batch = store.find("convergence", first, lambda kept, _: Convergence.from_dict(kept))
+        if full_batch is None:
+            full_batch = converge(start, *setup.parts["train"], convergence, progress)
+            store.keep("convergence", first, full_batch.to_dict())
+    store.prune()
 
     task = "classification" if isinstance(setup.loss, SoftmaxCrossEntropy) else "regression"
     versions = {"python": platform.python_version(), "numpy": np.__version__}
-    return Comparison(setup.settings(task=task, **versions), runs, networks, full_batch)
+    settings = setup.settings(task=task, convergence=convergence, **versions)
+    return Comparison(settings, runs, networks, full_batch)
 
 
 def _mean_and_spread(values: Array, form: str, scale: float, unit: str) -> str:
     """Mean ± standard deviation over the seeds; one seed has no spread."""
-    rough = form.replace("1e", "0e")  # of a spread the power of ten says enough
-    spread = f" ± {(scale * values).std(ddof=1):{rough}}" if len(values) > 1 else ""
-    return f"{scale * values.mean():{form}}{spread}{unit}"
+    if values[0] is None:
+        return "-"
+    values = scale * values.astype(float)
+    with np.errstate(over="ignore", invalid="ignore"):
+        text = decimals(values.mean(), form)
+        if len(values) > 1:
+            rough = ".0e" if "e" in text else form  # of a spread the power of ten says enough
+            text += f" ± {decimals(values.std(ddof=1), rough)}"
+    return text + unit
 
 
 def _share(value: float) -> str:

@@ -14,7 +14,7 @@ sets. On networks nothing is promised, and each solver may find a stationary poi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +30,12 @@ from tinyreg.solvers.lbfgs import unsplittable
 from tinyreg.solvers.minimize import minimize
 from tinyreg.solvers.schedules import inverse_sqrt
 from tinyreg.sparsity.measures import zero_share
+from tinyreg.study.runs import decimals
 from tinyreg.validate import check_integer
 
 POWER_STEPS = 20
 TOLERANCE = 1e-9  # beyond what the picture can show
+DIVERGED = 1e3  # times F at the start
 RATES = {"subgradient, 1/√k": 0.5, "ista": 1.0, "fista": 2.0}  # the power of 1/k if F is convex
 
 
@@ -53,6 +55,12 @@ class Curve:
     exact_zeros: float
     gap: float | None
     message: str
+
+    @property
+    def diverged(self) -> bool:
+        """Whether F became infinite, or ended far above its start."""
+        rose = self.objective[-1] > DIVERGED * max(1, abs(self.objective[0]))
+        return rose or "the objective became" in self.message
 
 
 @dataclass(frozen=True)
@@ -78,23 +86,34 @@ class Convergence:
             [
                 curve.solver,
                 str(len(curve.objective) - 1),
-                f"{min(curve.objective) - self.best:.1e}",
-                f"{curve.residual:.1e}",
-                f"{100 * curve.exact_zeros:.1f} %",
+                *self._end(curve),
                 f"{curve.seconds[-1]:.2f}",
             ]
             for curve in self.curves
         ]
-        kind = "of a network: no end is known to be optimal"
-        if gaps := [curve.gap for curve in self.curves if curve.gap is not None]:
+        kind = "no end is known to be optimal"
+        gap = min((curve.gap for curve in self.curves if curve.gap is not None), default=np.inf)
+        if gap < np.inf:
             # Each gap is measured from its own end, and F_best is no higher than that.
-            kind = f"at most {min(gaps):.1e} above the optimum, by the smallest duality gap"
-        note = f"F_best = {self.best:.6f}, {kind}"
+            kind = f"at most {gap:.1e} above the optimum, by the smallest duality gap"
+        note = f"F_best = {decimals(self.best, '.6f')}, {kind}"
         return Document("", [Table(headers, rows, rule=True, notes=[note])])
+
+    def _end(self, curve: Curve) -> list[str]:
+        """F − F_best, the residual and the zeros of the point that a solver returned."""
+        if curve.diverged:
+            return ["diverged", "-", "-"]
+        above, zeros = min(curve.objective) - self.best, 100 * curve.exact_zeros
+        return [f"{above:.1e}", f"{curve.residual:.1e}", f"{zeros:.1f} %"]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Convergence:
+        """What `to_dict` made numbers of."""
+        return cls(**{**content, "curves": [Curve(**curve) for curve in content["curves"]]})
 
 
 def converge(

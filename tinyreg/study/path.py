@@ -28,7 +28,8 @@ from tinyreg.render.plots import plot_path
 from tinyreg.render.text import to_text
 from tinyreg.solvers.duality import lambda_max
 from tinyreg.study.runs import Setup, title, write_json
-from tinyreg.study.walk import Failure, Point, Walk, walk_all, with_lam
+from tinyreg.study.store import Store
+from tinyreg.study.walk import Failure, Point, Walk, Walked, walk_all, with_lam
 from tinyreg.validate import Array, check_choice, check_function, check_integer, describe
 
 SHARES_SHOWN = (0.5, 0.8, 0.9, 0.95)
@@ -228,6 +229,8 @@ def path(
     seeds: Sequence[int] = (0, 1, 2),
     dtype: str = "float64",
     executor: Executor | None = None,
+    out: str | PathLike[str] | None = None,
+    fresh: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> LambdaPath:
     """Walk up a list of λ with each method and seed.
@@ -250,17 +253,24 @@ def path(
     seeds : sequence of int; each method walks once for each
     executor : concurrent.futures.Executor, optional
         Any PEP 3148 executor; a walk (method, seed) is one task. Left out, they run here.
+    out : path, optional
+        A folder, in whose `runs` each walk is kept as it ends. The same call again, with more or
+        fewer methods and seeds or another executor, takes the walks of the same settings from
+        there, and removes those that are no part of it.
+    fresh : bool, whether to begin anew whatever `out` holds
     progress : function of a line of text, optional
 
     Returns
     -------
     LambdaPath
-        A walk that diverges, or whose worker dies, is in `failures`, with the λ where it did; what
-        came before, and all other walks, are kept.
+        A walk that diverges, whose worker dies, or that `executor.shutdown` cancels, is in
+        `failures`, with the λ where it did; what came before, and all other walks, are kept.
 
     Raises
     ------
-    ValueError, TypeError : if an argument is not as it should be, before anything is trained
+    ValueError, TypeError
+        If an argument is not as it should be, `out` cannot be written, or the executor cannot take
+        a walk (processes need a loss, a penalty and an optimizer that can be pickled).
 
     Examples
     --------
@@ -293,14 +303,25 @@ def path(
     if len(setup.sizes) == 2 and l1_l2(with_lam(setup.penalty, 1.0)) == (1.0, 0.0):
         largest = lambda_max(*setup.parts["train"], setup.loss)
         lams = lams[: 1 + sum(lam < largest for lam in lams)]
+    store = Store(out, fresh, "path", setup, progress, lams=lams, first_epochs=first_epochs)
     pairs = itertools.product(setup.methods, setup.seeds)
     tasks = [Walk(setup, method, seed, tuple(lams), first_epochs) for method, seed in pairs]
-    walked = walk_all(tasks, executor, progress)
+    walked: dict[Walk, Walked] = {}
+    for task in tasks:
+        points = store.find(task.method, task.seed, lambda kept, _: [Point(**p) for p in kept])
+        if points is not None:
+            walked[task] = points, None
+    left = [task for task in tasks if task not in walked]
+    for task, (points, failure) in walk_all(left, executor, progress):
+        walked[task] = points, failure
+        if failure is None:
+            store.keep(task.method, task.seed, [dataclasses.asdict(point) for point in points])
+    store.prune()
     kind = type(setup.penalty).__name__
     return LambdaPath(
         setup.settings(penalty=kind, lams=lams, first_epochs=first_epochs),
-        points=[point for stops, _ in walked for point in stops],
-        failures=[failure for _, failure in walked if failure is not None],
+        points=[point for task in tasks for point in walked[task][0]],
+        failures=[failure for task in tasks if (failure := walked[task][1]) is not None],
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from timeit import timeit
 from typing import Any
 
@@ -15,22 +15,32 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinyreg import validate
+from tinyreg.checkpoint import told
 from tinyreg.core.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from tinyreg.core.network import MLP
 from tinyreg.core.objective import Objective, Problem
-from tinyreg.core.optimizers import Adam, Optimizer
+from tinyreg.core.optimizers import Adam, Optimizer, learning_rate
 from tinyreg.core.penalties import Penalty
 from tinyreg.core.training import History, fit
 from tinyreg.datasets.labels import encode_labels
 from tinyreg.errors import DivergenceError
-from tinyreg.sparsity.measures import active_inputs, active_units, dead_share, near_zero_share
+from tinyreg.files import replacing
+from tinyreg.solvers.duality import is_convex
+from tinyreg.solvers.minimize import minimize
+from tinyreg.sparsity.measures import (
+    active_inputs,
+    active_units,
+    dead_share,
+    near_zero_share,
+    zero_share,
+)
 from tinyreg.validate import Array
 
 FORWARD_REPEATS = 20
 # In the order in which they are written; a study has some of them.
 SETTINGS = """
     n_train n_validation n_test task sizes activation loss penalty lams methods optimizer
-    first_epochs epochs batch_size seeds dtype python numpy
+    first_epochs epochs batch_size seeds dtype convergence python numpy
 """
 
 
@@ -97,6 +107,20 @@ class Setup:
         values = vars(self) | counts | texts | own
         return {name: values[name] for name in SETTINGS.split() if name in values}
 
+    def told(self, **own: Any) -> dict[str, str]:
+        """All that a run depends on beside its method and its seed, in words; of arrays a hash."""
+        values = vars(self) | own | {"numpy": np.__version__}
+        del values["parts"], values["methods"], values["seeds"]
+        for part, (X, y) in self.parts.items():
+            values |= zip(names(part), (X, y), strict=True)
+        # Its attributes too, as not every object tells them, and a schedule's rates.
+        words = {name: told([v, *getattr(v, "__dict__", {}).items()]) for name, v in values.items()}
+        if callable(lr := getattr(self.optimizer, "lr", None)):
+            epochs = max(self.epochs, own.get("first_epochs", 1))
+            steps = range(epochs * math.ceil(len(self.parts["train"][0]) / self.batch_size))
+            words["lr"] = told(np.array([learning_rate(lr, step) for step in steps]))
+        return words
+
 
 def names(part: str) -> tuple[str, str]:
     """The arguments that hold a part of the data: X and y, or X_test and y_test."""
@@ -134,8 +158,18 @@ def title(settings: Mapping[str, Any], samples: str, training: str) -> str:
 
 def write_json(path: str | PathLike[str], content: Mapping[str, Any]) -> None:
     """The content as a JSON file."""
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def decimals(x: float, form: str) -> str:
+    """A number in a form such as ".4f", but in powers of ten where that makes a row of digits.
+
+    >>> decimals(0.25, ".4f"), decimals(1e24, ".4f")
+    ('0.2500', '1.000e+24')
+    """
+    return f"{x:{form if abs(x) < 1e6 or form.endswith('e') else '.3e'}}"
 
 
 def measured(train: Problem, history: History) -> dict[str, Any]:
@@ -161,6 +195,8 @@ class Run:
     weight and of the hidden units without one on both sides. `stationarity` is the largest distance
     of −∇L to ∂R. `seconds` are for an epoch and its measurements, `forward_seconds` and
     `compact_seconds` for `forward` on the training data before and after `MLP.compact()`.
+    `fista_zeros` is the share of exact zeros after `fista_steps` of FISTA, on all samples, from the
+    run's end (None without), and `fista_success` whether that is a stationary point.
     """
 
     method: str
@@ -183,6 +219,9 @@ class Run:
     forward_seconds: float
     compact_seconds: float
     history: History
+    fista_zeros: float | None = None
+    fista_steps: int = 0
+    fista_success: bool = False
 
     @property
     def speed_up(self) -> float:
@@ -191,9 +230,9 @@ class Run:
 
 
 def train_and_measure(
-    setup: Setup, method: str, seed: int, progress: Callable[[str], None]
+    setup: Setup, method: str, seed: int, convergence: int, progress: Callable[[str], None]
 ) -> tuple[Run, MLP]:
-    """The run of one method with one seed, and its network."""
+    """The run of one method with one seed, and its network; see `compare` for `convergence`."""
     objective = setup.objective(seed, setup.penalty)
     net = objective.net
     train = objective.on(*setup.parts["train"])
@@ -205,12 +244,14 @@ def train_and_measure(
             history.total[-1] = history.data_loss[-1] + history.penalty[-1]
         progress(f"seed {seed}, {method}: epoch {epoch} of {setup.epochs}")
 
-    penalty, how = (None, "subgradient") if method == "none" else (setup.penalty, method)
+    how: dict[str, Any] = {} if method == "none" else {"penalty": setup.penalty, "method": method}
+    if method == "svrg":
+        how |= {"method": "proximal", "variance_reduction": True}
     began = time.perf_counter()
     try:
         history = setup.fit(
-            net, penalty=penalty, method=how, epochs=setup.epochs, seed=seed,
-            validation_data=setup.parts["test"], callback=at_epoch_end,
+            net, epochs=setup.epochs, seed=seed, validation_data=setup.parts["test"],
+            callback=at_epoch_end, **how,
         )  # fmt: skip
     except DivergenceError as e:
         raise DivergenceError(f"{method}, seed {seed}: {e}", e.epoch, e.batch) from e
@@ -223,11 +264,28 @@ def train_and_measure(
         for _ in range(FORWARD_REPEATS)
     ]
     forward_seconds, compact_seconds = np.min(times, axis=0).tolist()
+    further: dict[str, Any] = {}
+    if convergence and method != "none":
+        progress(f"seed {seed}, {method}: FISTA goes on")
+        further = _fista_from(objective, *setup.parts["train"], convergence)
     run = Run(
         method, seed, **measured(train, history), test_score=history.validation_score[-1],
         dead_inputs=dead_share(active_inputs(net)), dead_hidden=dead_share(active_units(net)),
         seconds=seconds, n_params=net.n_params, n_bytes=net.params.nbytes,
         compact_params=small.n_params, compact_bytes=small.params.nbytes,
         forward_seconds=forward_seconds, compact_seconds=compact_seconds, history=history,
+        **further,
     )  # fmt: skip
     return run, net
+
+
+def _fista_from(
+    objective: Objective, X: ArrayLike, y: ArrayLike, convergence: int
+) -> dict[str, Any]:
+    """Where FISTA ends from the network's parameters on, in float64; the network is left alone."""
+    net = MLP(objective.net.sizes, objective.net.activation)
+    net.params = objective.net.params
+    own = Objective(net, objective.loss, objective.penalty)
+    steps = 5 * convergence if is_convex(own) else (convergence + 1) // 2
+    end = minimize(own, X, y, max_iter=steps)
+    return {"fista_zeros": zero_share(net), "fista_steps": end.nit, "fista_success": end.success}

@@ -6,13 +6,12 @@ which one does not change the results.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import itertools
 import time
-from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from tinyreg.core.network import MLP
@@ -22,6 +21,7 @@ from tinyreg.core.training import History
 from tinyreg.errors import DivergenceError
 from tinyreg.sparsity.measures import active_inputs, active_units
 from tinyreg.study.runs import Setup, measured
+from tinyreg.study.workers import Workers
 from tinyreg.validate import Array, describe
 
 
@@ -152,29 +152,57 @@ def walk(
 
 def walk_alone(task: Walk) -> Walked:
     """A walk in a process of its own, λ by λ: to know where it dies, if it does."""
-    with ProcessPoolExecutor(1) as alone:
+    with Workers(1) as alone:
         return walk(task, visit=lambda *arguments: alone.submit(visit, *arguments).result())
 
 
 def walk_all(
-    tasks: list[Walk], executor: Executor | None, progress: Callable[[str], None]
-) -> list[Walked]:
-    """The results of all tasks in their order, wherever they ran."""
+    tasks: Sequence[Walk], executor: Executor | None, progress: Callable[[str], None]
+) -> Iterator[tuple[Walk, Walked]]:
+    """Each task and its result, as they end, wherever they ran."""
     if executor is None:
-        return [
-            walk(task, lambda p: progress(f"{p.method}, seed {p.seed}, λ = {p.lam:.2e}"))
-            for task in tasks
-        ]
-    futures: list[Future[Walked]] = []
-    with contextlib.suppress(BrokenExecutor):  # by one of the tasks: the rest walk alone
         for task in tasks:
-            futures.append(executor.submit(walk, task))
-    results = []
-    for task, future in itertools.zip_longest(tasks, futures):
-        try:
-            result = walk_alone(task) if future is None else future.result()
-        except Exception:  # a worker died, and took this walk along, its own or another's
-            result = walk_alone(task)
-        results.append(result)
-        progress(f"{task.method}, seed {task.seed} done")
-    return results
+            yield task, walk(task, lambda p: progress(f"{_name(p)}, λ = {p.lam:.2e}"))
+        return
+    of: dict[Future[Walked], Walk] = {}
+    ended: SimpleQueue[Future[Walked]] = SimpleQueue()  # `as_completed` waits for cancelled ones
+    try:
+        for task in tasks:
+            future = _submit(executor, task)
+            of[future] = task
+            future.add_done_callback(ended.put)
+        for _ in tasks:
+            future = ended.get()
+            result = _result(of[future], future)
+            progress(f"{_name(of[future])} done")
+            yield of[future], result
+    finally:
+        if not isinstance(executor, Workers):  # whose processes are ended
+            for future in of:
+                future.cancel()
+
+
+def _name(one: Walk | Point) -> str:
+    return f"{one.method}, seed {one.seed}"
+
+
+def _submit(executor: Executor, task: Walk) -> Future[Walked]:
+    try:
+        return executor.submit(walk, task)
+    except BrokenExecutor as e:  # by one of the tasks before
+        future: Future[Walked] = Future()
+        future.set_exception(e)
+        return future
+
+
+def _result(task: Walk, future: Future[Walked]) -> Walked:
+    """What came of a task. `walk` never raises, so that an error is one of the executor."""
+    try:
+        return future.result()
+    except CancelledError:
+        return [], Failure(task.method, task.seed, task.lams[0], "cancelled")
+    except BrokenExecutor:  # a worker died, and took this walk along, its own or another's
+        return walk_alone(task)
+    except Exception as e:
+        wanted = "one that can run a walk; loss, penalty and optimizer go to processes by pickle"
+        raise TypeError(f"executor must be {wanted}; got {type(e).__name__}: {e}") from e

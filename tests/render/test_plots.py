@@ -1,0 +1,73 @@
+"""Pictures: which file is written, and what stands on the axes."""
+
+import errno
+
+import numpy as np
+import pytest
+
+from tinyreg.render import plots
+
+pytest.importorskip("matplotlib", reason="needs the plot extra")
+
+WALK = {"proximal": [np.array([0.1, 1.0]), np.array([0.9, 0.8]), np.zeros(2), np.zeros(2)]}
+HEADS = {"": b"\x89PNG", ".png": b"\x89PNG", ".PNG": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
+
+
+def draw_path(path):
+    plots.plot_path(path, score="test", walks=WALK, chosen={"proximal": 0.1})
+
+
+def draw_comparison(path, solvers, rates=()):
+    curve = {"proximal": np.array([[2.0, 1.0]])}
+    plots.plot_comparison(
+        path, objectives=curve, zeros=curve, scores=curve, score="R²",
+        weights={"proximal": [np.eye(3)]}, seed=0, image_shape=None, solvers=solvers,
+        rates=dict(rates),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", HEADS)
+def test_the_ending_of_the_path_says_the_format_and_png_stands_in_for_none(ending, tmp_path):
+    draw_path(tmp_path / f"picture{ending}")
+    (file,) = tmp_path.iterdir()
+    assert file.name == f"picture{ending}"
+    assert file.read_bytes().startswith(HEADS[ending])
+
+
+@pytest.mark.parametrize("draw", [draw_path, lambda path: draw_comparison(path, {})])
+def test_an_ending_that_is_no_format_is_refused_before_anything_is_drawn(
+    draw, tmp_path, monkeypatch
+):
+    monkeypatch.delattr("matplotlib.figure.Figure.__init__")  # none is made
+    with pytest.raises(ValueError, match=r"the ending of path must be one of .*png.*, got 'txt'"):
+        draw(tmp_path / "picture.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
+    def fails(figure, file, **settings):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "no space")
+
+    draw_path(tmp_path / "picture.png")
+    before = (tmp_path / "picture.png").read_bytes()
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fails)
+    with pytest.raises(OSError, match="no space"):
+        draw_path(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_solver_that_diverged_is_in_the_legend_and_not_on_the_axes(monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path, kind: figures.append(figure))
+    fell = ([3.0, 2.0, 1.5, 1.0], [1.0, 0.5, 0.2, 0.1], [0.0, 0.1, 0.2, 0.3])
+    rates = {"fista": 2.0, "ista": 1.0}
+    draw_comparison("x.png", {"ista": fell}, rates)
+    draw_comparison("x.png", {"fista": ([], [], []), "ista": fell}, rates)
+    alone, both = (figure.subfigs[3].axes for figure in figures)
+    for panel, other in zip(alone, both, strict=True):
+        assert panel.get_xlim() == other.get_xlim()
+        assert panel.get_ylim() == other.get_ylim()
+    told = [text.get_text() for text in both[0].get_legend().get_texts()]
+    assert told == ["fista: diverged", "ista"]
