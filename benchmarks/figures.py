@@ -25,8 +25,13 @@ def draw(command: str, folder: Path) -> None:
         if main([command, "--out", out]):
             raise SystemExit(f"tinyreg {command} failed")
         (picture,) = Path(out).glob("*.png")
-        with Image.open(picture) as image:
-            image.convert("RGB").quantize(COLOURS).save(folder / picture.name, optimize=True)
+        shrink(picture, folder / picture.name)
+
+
+def shrink(picture: Path, into: Path) -> None:
+    """The same picture in few colours."""
+    with Image.open(picture) as image:
+        image.convert("RGB").quantize(COLOURS).save(into, optimize=True)
 
 
 if __name__ == "__main__":
