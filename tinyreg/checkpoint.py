@@ -2,7 +2,8 @@
 
 What a run changes in place are its parts: arrays, generators, and objects with attributes. A
 checkpoint is an NPZ file with the parts as they were at the end of an epoch, and the settings of
-the run: the same call goes on from there, bit for bit as if it had never been broken off.
+the run: the same call goes on from there, and on the same machine with the same number of threads
+ends bit for bit as if it had never been broken off.
 """
 
 from __future__ import annotations

@@ -344,6 +344,87 @@ def test_squares_neither_overflow_nor_vanish(penalty, size):
 
 
 @penalties
+@pytest.mark.parametrize("exponent", [-1022, -300, 300, 1018])
+def test_nothing_but_the_scale_changes_with_the_scale(penalty, exponent):
+    # A power of 2 changes no digit of ‖w‖, of w/‖w‖ or of the prox, as long as all are floats.
+    W, t, g = with_zeros(random()), steps(), random(seed=1)
+    R, c = GroupLasso(penalty.lam, penalty.axis, penalty.l1), 2.0**exponent
+    big, few = c * W, c * t
+    W, t = big / c, few / c  # with the digits that a number near 1e-308 has
+    assert R.value(big) / c == pytest.approx(R.value(W), rel=1e-12)
+    np.testing.assert_allclose(R.subgradient(big), R.subgradient(W), rtol=1e-15)
+    np.testing.assert_array_equal(R.residual(big, g), R.residual(W, g))
+    zeros = np.zeros_like(W)
+    same = GroupLasso(c * penalty.lam, penalty.axis, c * penalty.l1).residual(zeros, big)
+    np.testing.assert_allclose(same / c, R.residual(zeros, W), rtol=1e-12, atol=1e-15)
+    for one, many in ((c * 0.5, 0.5), (few, t)):
+        scaled, plain = R.prox(big, one) / c, R.prox(W, many)
+        np.testing.assert_allclose(scaled, plain, rtol=1e-12, atol=1e-15)
+        np.testing.assert_array_equal(scaled == 0, plain == 0)
+
+
+@penalties
+@pytest.mark.parametrize("size", [5e-324, 1e-320, 1e-300, 1e300, 1e308])
+def test_the_smallest_and_the_largest_rows_go_through_everything(penalty, size):
+    W = size * np.array([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, -1.0, 0.0]])
+    R, n = GroupLasso(penalty.lam, penalty.axis, penalty.l1), W.shape[penalty.axis]
+    lengths = np.sqrt((np.sign(W) ** 2).sum(axis=penalty.axis, keepdims=True))
+    pull = penalty.lam * np.sqrt(n) * np.sign(W) / np.where(lengths, lengths, 1)
+    np.testing.assert_allclose(R.subgradient(W) - penalty.l1 * np.sign(W), pull, rtol=1e-14)
+    np.testing.assert_array_equal(R.residual(W, 0 * W), np.abs(R.subgradient(W)))
+    if size < 1e307:
+        whole = (penalty.lam * np.sqrt(n) * lengths).sum() + penalty.l1 * np.abs(np.sign(W)).sum()
+        assert R.value(W) == pytest.approx(whole * size, rel=1e-3, abs=1e-323)
+    for step in (0.0, np.zeros_like(W), 1e-323, np.full_like(W, 5e-324)):
+        np.testing.assert_allclose(R.prox(W, step), W, rtol=1e-14, atol=1e-322)
+    reach = penalty.lam or penalty.l1
+    for step in (1.7e308, np.full_like(W, 1.7e308)):
+        if reach and size < 1e307:
+            assert not R.prox(W, step).any()
+        elif not reach:
+            np.testing.assert_array_equal(R.prox(W, step), W)
+    if size < 1e307:
+        at_zero = R.residual(0 * W, W)
+        assert np.isfinite(at_zero).all()
+        assert at_zero.any() == (size > 1 or reach == 0)
+
+
+@penalties
+def test_steps_from_nothing_to_the_largest_side_by_side(penalty):
+    # A number that costs nothing to move is free, one that costs all stays; a row mixes them.
+    W, t = random(), np.full((4, 3), 0.3)
+    t[::2, 1], t[1::2, 2], t[3, 0] = 0.0, 1.7e308, 1e-320
+    p = penalty.prox(W, t)
+    assert np.isfinite(p).all()
+    assert np.all(np.abs(p) <= np.abs(W))
+    np.testing.assert_allclose(p[t == 0], W[t == 0], rtol=1e-15)
+    for zeros in (p[p == 0], penalty.prox(-W, t)[p == 0]):
+        assert not np.signbit(zeros).any()
+    if penalty.lam or penalty.l1 or penalty.l2:
+        assert np.abs(p[t > 1e300]).max() <= 1e-300
+    for R in (penalty, penalty + L1(0.1), penalty + L2(0.1), penalty + ElasticNet(0.1, 0.1)):
+        for bad in (np.inf, np.nan, -1.0):
+            t[2, 2] = bad
+            with pytest.raises(ValueError, match="step must be finite numbers >= 0"):
+                R.prox(W, t)
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-300, 1e-31, 1.0, 1e200, 1e307])
+def test_the_complex_step_is_right_beside_a_row_of_any_size(size):
+    W, v = size * random(), random(seed=1)
+    for R in PENALTIES:
+        R = GroupLasso(R.lam, R.axis, R.l1)
+        slope = R.value(W + 1e-30j * v).imag / 1e-30
+        assert slope == pytest.approx(np.vdot(R.subgradient(W), v), rel=1e-12, abs=1e-13)
+    # The curvature κ (I − w wᵀ/‖w‖²)/‖w‖ falls as ‖w‖ grows.
+    R, nudge = GroupLasso(0.7, axis=1), 1e-30j * v
+    if not 1e-300 <= size <= 1e200:
+        return
+    curved = R.subgradient(W + nudge).imag * size
+    np.testing.assert_allclose(curved, R.subgradient(W / size + nudge).imag, rtol=1e-12, atol=1e-42)
+
+
+@penalties
 def test_float32_stays_float32_and_nothing_is_changed(penalty):
     W = with_zeros(random()).astype(np.float32)
     g, t = random(seed=1).astype(np.float32), steps().astype(np.float32)

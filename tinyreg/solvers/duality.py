@@ -12,7 +12,8 @@ after minimising over W and b, a lower bound of every value of F:
 (the condition is the price of a bias without a penalty: else the minimum over b is −∞). So
 F(W, b) − D(u) is at least the distance of F(W, b) from the minimum of F, and it is 0 at the minimum
 for u_n = ∂ℓ/∂z_n = prediction_n − y_n. Away from it, that u is made feasible: the bias is fitted
-anew for the given W, which makes Σθ = 0, and θ is scaled into the domain of R*. With q = u + y:
+anew for the given W, what is then left of Σθ is taken off, so that it is 0 to the last digit, and θ
+is scaled into the domain of R*. With q = u + y:
 
     SquaredError           ℓ*(u) = ½‖u‖² + u·y
     SoftmaxCrossEntropy    ℓ*(u) = Σ_k q_k log q_k,  ∞ unless q is a probability
@@ -45,17 +46,19 @@ from tinyreg.core.penalties import l1_l2
 from tinyreg.validate import Array, check_type
 
 NEWTON_STEPS = 50
-BALANCED = 1e-13  # |Σθ|, as a share of Σ|θ| if that is large, at which the bias counts as fitted
+BALANCED = 1e-13  # |Σθ| at which Newton's method for the bias may end
+ROUNDING = 4 * np.finfo(np.float64).eps  # of a sum, as a share of the sum of the sizes
 
 
 def is_convex(objective: Objective) -> bool:
-    """Whether F is convex: the network has no hidden layer (every penalty here is convex)."""
+    """Whether F is convex, as all losses and penalties here are: the net has no hidden layer."""
     return len(objective.net.sizes) == 2
 
 
 def dual_penalty(objective: Objective) -> tuple[float, float] | None:
     """(l1, l2) of the only layer's penalty, or None where there is no gap to be had."""
-    if not is_convex(objective) or objective.bias_penalty is not None:
+    known = type(objective.loss) in (SquaredError, SigmoidCrossEntropy, SoftmaxCrossEntropy)
+    if not known or not is_convex(objective) or objective.bias_penalty is not None:
         return None
     penalty = objective.penalty
     found = l1_l2(penalty[0] if isinstance(penalty, Sequence) else penalty)
@@ -76,8 +79,8 @@ def duality_gap(problem: Problem, params: Array, value: float) -> float | None:
     Returns
     -------
     float or None
-        None for a net with hidden layers, another penalty, or none; ∞ if Newton's method finds no
-        bias (where a cross-entropy is so saturated that no curvature is left).
+        None for a net with hidden layers, another loss or penalty, or no penalty. Else finite
+        wherever F is, and a bound up to the rounding of F.
 
     Examples
     --------
@@ -87,7 +90,7 @@ def duality_gap(problem: Problem, params: Array, value: float) -> float | None:
     >>> for w in (1.0, 1.5):
     ...     params = np.array([w, 0.0])
     ...     value = problem.value(params)
-    ...     print(value, value - 0.875, duality_gap(problem, params, value))
+    ...     print(value, value - 0.875, round(duality_gap(problem, params, value), 12))
     1.0 0.125 0.125
     0.875 0.0 0.0
     """
@@ -98,39 +101,63 @@ def duality_gap(problem: Problem, params: Array, value: float) -> float | None:
     (W,), (b,) = problem.objective.net.unpack(params.astype(np.float64))
     X, omega = samples.X.astype(np.float64, copy=False), samples.weight[:, np.newaxis]
     y = one_hot(samples.targets, len(b)).astype(np.float64, copy=False)
-    u = _balanced_dual(loss, X @ W + b, y, omega)
-    if u is None:
-        return float("inf")
-    return float(max(value - _dual_value(loss, X, y, omega, u, *penalty), 0.0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        if isinstance(loss, SquaredError):
+            y = y - np.sum(omega * y, axis=0)  # b takes up an offset of y, which would cost digits
+            u = X @ W - y
+            for _ in range(2):  # the second time takes what rounding has left of Σωu
+                u -= np.sum(omega * u, axis=0)
+        else:
+            u = _balanced(loss, X @ W, b, y, omega)
+        dual = max(0.0, _dual_value(loss, X, y, omega, u, *penalty))  # F ≥ 0 needs no proof
+        return float(max(value - dual, 0.0))
 
 
-def _balanced_dual(loss: Loss, z: Array, y: Array, omega: Array) -> Array | None:
-    """u = prediction − y at the logits z + c, with the shift c of the bias for which Σωu = 0.
+def _balanced(loss: Loss, z: Array, b: Array, y: Array, omega: Array) -> Array:
+    """u = α (p − p̄) − (y − ȳ) of a cross-entropy, with predictions p from a bias fitted anew.
 
-    c minimises the convex Σ ω ℓ(z + c, y): Newton's method, with halved steps while it overshoots.
+    Its mean is 0 whatever p is, and where p̄ = ȳ it is p − y. The largest α ≤ 1 is taken with
+    which q = u + y = α p + ȳ − α p̄ stays in the domain: α p̄ ≤ ȳ, and for yes-or-no questions
+    α (1 − p̄) ≤ 1 − ȳ too. So Newton's method for the bias may end where it likes.
     """
-    c = np.zeros(z.shape[1])
-    u = loss.predict(z) - y
+    mean = np.sum(omega * y, axis=0)
+    # The best bias of a class that no sample has is −∞.
+    p = _fit_bias(loss, z, np.where(mean == 0, -np.inf, b), y, omega)
+    average = np.sum(omega * p, axis=0)
+    alpha = np.divide(mean, average, out=np.ones_like(mean), where=average > mean)
+    if isinstance(loss, SigmoidCrossEntropy):
+        rest, others = np.sum(omega * (1 - y), axis=0), np.sum(omega * (1 - p), axis=0)
+        np.divide(rest, others, out=alpha, where=others > rest)
+    else:
+        alpha = alpha.min()
+    return alpha * (p - average) - (y - mean)
+
+
+def _fit_bias(loss: Loss, z: Array, c: Array, y: Array, omega: Array) -> Array:
+    """The predictions at z + c with Σωp = Σωy, as nearly as Newton's method gets from c.
+
+    Such a c minimises the convex Σ ω ℓ(z + c, y). Steps that overshoot are halved.
+    """
+    p = loss.predict(z + c)
     for _ in range(NEWTON_STEPS):
-        imbalance = np.sum(omega * u, axis=0)
-        size = np.abs(imbalance).max()
-        if size <= BALANCED * max(1.0, float(np.sum(omega * np.abs(u)))):
-            return u
+        imbalance = np.sum(omega * (p - y), axis=0)
+        if (size := np.abs(imbalance).max()) <= BALANCED:
+            break
         # The softmax Hessian is singular along (1, …, 1), which changes nothing: least squares.
-        step = np.linalg.lstsq(_curvature(loss, u + y, omega), -imbalance, rcond=None)[0]
+        step = np.linalg.lstsq(_curvature(loss, p, omega), -imbalance, rcond=None)[0]
         for _ in range(30):
-            u = loss.predict(z + c + step) - y
-            if np.abs(np.sum(omega * u, axis=0)).max() < size:
+            shifted = loss.predict(z + c + step)
+            if np.abs(np.sum(omega * (shifted - y), axis=0)).max() < size:
                 break
             step /= 2
-        c = c + step
-    return None
+        else:
+            break
+        c, p = c + step, shifted
+    return p
 
 
 def _curvature(loss: Loss, p: Array, omega: Array) -> Array:
     """The Hessian of Σ ω ℓ(z + c, y) with respect to c, (K, K), where the predictions are p."""
-    if isinstance(loss, SquaredError):
-        return np.eye(p.shape[1])
     if isinstance(loss, SigmoidCrossEntropy):
         return np.diag(np.sum(omega * p * (1 - p), axis=0))
     return np.diag(np.sum(omega * p, axis=0)) - (omega * p).T @ p
@@ -139,8 +166,9 @@ def _curvature(loss: Loss, p: Array, omega: Array) -> Array:
 def _dual_value(
     loss: Loss, X: Array, y: Array, omega: Array, u: Array, l1: float, l2: float
 ) -> float:
-    """D at u, scaled down where R* would be infinite."""
-    v = np.abs(X.T @ (omega * u))
+    """D at u, scaled down where R* would be infinite; v is taken as large as rounding allows."""
+    theta, reach = omega * u, np.maximum(X.max(axis=0), -X.min(axis=0))
+    v = np.abs(X.T @ theta) + ROUNDING * np.outer(reach, np.sum(np.abs(theta), axis=0))
     if l2 == 0:
         # y and the prediction are both in the domain of ℓ*, and so is all between: u may shrink.
         u, of_penalty = u * (l1 / max(v.max(), l1)), 0.0

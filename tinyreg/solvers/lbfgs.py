@@ -40,7 +40,7 @@ def lbfgs(run: Run, max_iter: int) -> tuple[int, str]:
         w[kinked] -= q[n:]
         return run.evaluate(w.astype(start.dtype, copy=False))
 
-    last = np.empty(0), run.start
+    last, done = (np.empty(0), run.start), False
 
     def value_and_gradient(q: Array) -> tuple[float, Array]:
         nonlocal last
@@ -51,12 +51,12 @@ def lbfgs(run: Run, max_iter: int) -> tuple[int, str]:
         return float(value), np.concatenate([slope + l1, weight - slope[kinked]])
 
     def at_iterate(q: Array) -> None:
+        nonlocal done
         # The line search may end on an earlier trial.
-        if run.record(last[1] if np.array_equal(q, last[0]) else at(q)):
+        done = run.record(last[1] if np.array_equal(q, last[0]) else at(q))
+        if done:
             raise StopIteration
 
-    w = start.astype(np.float64)
-    q0 = np.concatenate([np.where(l1 > 0, np.maximum(w, 0), w), np.maximum(-w[kinked], 0)])
     lower = np.concatenate([np.where(l1 > 0, 0, -np.inf), np.zeros(len(kinked))])
     settings: dict[str, Any] = {
         "jac": True,
@@ -64,7 +64,17 @@ def lbfgs(run: Run, max_iter: int) -> tuple[int, str]:
         "bounds": optimize.Bounds(lower, np.inf),
         "callback": at_iterate,
         # The tolerances of its own are off: `record` decides.
-        "options": {"maxiter": max_iter, "maxfun": 10**9, "ftol": 0, "gtol": 0, "maxcor": 30},
+        "options": {"maxfun": 10**9, "ftol": 0, "gtol": 0, "maxcor": 30},
     }
-    found = optimize.minimize(value_and_gradient, q0, **settings)
-    return found.nit, "" if found.nit >= max_iter else f"L-BFGS-B stopped: {found.message}"
+    nit, before = 0, np.inf
+    # It stops at the first step that does not lower F. Without the memory of those before, from
+    # where it is, it often finds another.
+    while not done and nit < max_iter and run.best.value < before:
+        before, w = run.best.value, run.best.theta.astype(np.float64)
+        q0 = np.concatenate([np.where(l1 > 0, np.maximum(w, 0), w), np.maximum(-w[kinked], 0)])
+        settings["options"]["maxiter"] = max_iter - nit
+        found = optimize.minimize(value_and_gradient, q0, **settings)
+        nit += found.nit
+    if done or nit >= max_iter:
+        return nit, ""
+    return nit, f"L-BFGS-B stopped, and a new start lowers F no more: {found.message}"

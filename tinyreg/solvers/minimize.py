@@ -6,12 +6,17 @@ f is the data loss and the smooth penalties, r the others.
 "subgradient"    x ← x − t_k s,  s ∈ ∂F(x): no descent, no zeros; O(1/√k) with t_k ∝ 1/√k
 "ista"           x ← prox_{t r}(x − t ∇f(x)): descent in every step; O(1/k) if convex
 "fista"          the same from an extrapolated point y: O(1/k²) if convex (Beck and Teboulle 2009)
-"lbfgs"          SciPy's L-BFGS-B on w = u − v, u, v ≥ 0. Its line search compares values of F,
-                 so it cannot bring the residual much below the root of the rounding, 1e-8
+"lbfgs"          SciPy's L-BFGS-B on w = u − v, u, v ≥ 0. Its line search compares values of F
+                 and ends where they differ by their rounding: on standardised data at a
+                 residual of 1e-10 to 1e-8, which grows with X and y
 ===============  ================================================================================
 
 A solver stops when the distance of −∇L to ∂R, at the point that it returns, is at most `tol` for
-every coordinate (and where there is a duality gap, that too). A small step proves nothing.
+every coordinate, and where there is a duality gap, that too. A small step proves nothing. Nor does
+a small residual prove that F is near its minimum, even if F is convex: it is a slope, in the units
+of X and y, and how far F still falls along it is not known. Only a gap tells, and only then is a
+point called optimal; without one (hidden layers, no penalty, `GroupLasso`, a penalty of the biases)
+it is called stationary.
 """
 
 from __future__ import annotations
@@ -25,7 +30,6 @@ from scipy import optimize
 from tinyreg.core.objective import Objective
 from tinyreg.core.optimizers import Schedule
 from tinyreg.errors import DivergenceError
-from tinyreg.solvers.duality import is_convex
 from tinyreg.solvers.lbfgs import lbfgs, unsplittable
 from tinyreg.solvers.proximal import proximal, subgradient
 from tinyreg.solvers.run import Run
@@ -48,6 +52,9 @@ def minimize(
 ) -> optimize.OptimizeResult:
     """Minimise the objective over all samples, from the network's parameters, in place.
 
+    Interrupted (by Ctrl-C, say), it leaves the best point so far in the network. An error, such as
+    one of the schedule's own, leaves the network as it was.
+
     Parameters
     ----------
     objective : Objective
@@ -58,7 +65,7 @@ def minimize(
         See the module's docstring. "lbfgs" takes smooth penalties, L1 and ElasticNet.
     tol : float
         > 0: the stationarity residual to reach, and where there is a duality gap, the gap as a
-        share of max(1, |F|).
+        share of max(|F|, F₀), with F₀ = L at zero parameters but at most 1.
     max_iter : int
         At most so many iterations, ≥ 1.
     step : float or schedule, optional
@@ -74,7 +81,8 @@ def minimize(
         a method that does not descend;
         fun : F(x);  stationarity : the residual at x;
         gap : a bound of F(x) − min F where the problem is convex and has one, else None;
-        success : whether x meets `tol`;  message : why it stopped;
+        success : whether x meets `tol`;  message : why it stopped, from "optimal: " on where a
+        gap proves it, from "stationary: " on where x meets `tol` and there is no gap;
         nit, nfev : iterations, and evaluations of f with its gradient;
         history : a dict of lists with an entry for the start and for each iterate (a step that
         was taken back makes none): "objective", "stationarity", "seconds", and "gap" where there
@@ -118,22 +126,28 @@ def minimize(
         run = Run(problem, tol)
         if not run.start.is_finite:
             raise DivergenceError(f"the objective is {run.start.value} at the start")
-        if not run.record(run.start):
-            if solver == "subgradient":
-                nit, why = subgradient(run, max_iter, inverse_sqrt(0.1) if step is None else step)
-            elif solver == "lbfgs":
-                nit, why = lbfgs(run, max_iter)
-            else:
-                nit, why = proximal(run, max_iter, step, accelerated=solver == "fista")
-    stationarity, gap, success = run.judge(run.best)
-    residual = f"the stationarity residual is {stationarity:.1e}"
-    bound = "" if gap is None else f" the duality gap {gap:.1e}"
-    if success:
-        message = f"{'optimal' if is_convex(objective) else 'stationary'}: {residual}"
-        message += bound and f" and{bound}"
+        try:
+            if not run.record(run.start):
+                if solver == "subgradient":
+                    t = inverse_sqrt(0.1) if step is None else step
+                    nit, why = subgradient(run, max_iter, t)
+                elif solver == "lbfgs":
+                    nit, why = lbfgs(run, max_iter)
+                else:
+                    nit, why = proximal(run, max_iter, step, accelerated=solver == "fista")
+        except (KeyboardInterrupt, SystemExit):
+            objective.net.params = run.best.theta
+            raise
+        stationarity, gap, success = run.judge(run.best)
+    message = f"the stationarity residual is {stationarity:.1e}"
+    if not success:
+        message = f"{why or f'max_iter={max_iter} reached'}; {message}, wanted {tol:.1e}"
+    elif gap is None:
+        message = f"stationary: {message}; how far F is from its minimum is not known"
     else:
-        message = f"{why or f'max_iter={max_iter} reached'}; {residual}, wanted {tol:.1e}"
-        message += bound and f",{bound}"
+        message = f"optimal: {message}"
+    if gap is not None:
+        message += f"{' and' if success else ','} the duality gap {gap:.1e}"
     objective.net.params = run.best.theta
     result: dict[str, Any] = {
         "x": run.best.theta.copy(), "fun": run.best.value, "stationarity": stationarity,

@@ -6,6 +6,7 @@ took and, if it gave up before, why.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import NamedTuple
 
@@ -36,9 +37,13 @@ class Run:
 
     def __init__(self, problem: Problem, tol: float) -> None:
         self.problem, self.objective, self.tol = problem, problem.objective, tol
+        self.rounding = 500 * float(np.finfo(self.objective.net.dtype).eps)
+        self.largest_target = float(np.abs(problem.samples.targets).max())
         self.nfev, self.seconds, self.began = 0, 0.0, time.perf_counter()
         self.history: dict[str, list[float]] = {}
         self.start = self.best = self.evaluate(self.objective.net.params.copy())
+        # A gap is a share of |F|, or of this if |F| is less: L at θ = 0 (or 1), but 1 at most.
+        self.unit = min(problem.data_value(np.zeros_like(self.start.theta)) or 1.0, 1.0)
 
     def evaluate(self, theta: Array) -> Point:
         """F at θ, with all that a solver needs there."""
@@ -50,14 +55,17 @@ class Run:
         value = L + self.objective.penalty_value(theta)
         return Point(theta, value, smooth, slope, data_gradient)
 
-    def judge(self, x: Point) -> tuple[float, float | None, bool]:
-        """The largest residual, the duality gap if there is one, and whether `tol` is met.
+    def noise(self, a: Point, b: Point) -> float:
+        """What f(b) − f(a) may be by rounding alone, with a large offset in y and so in z too."""
+        f = max(abs(a.smooth), abs(b.smooth))
+        return self.rounding * (f + self.largest_target * math.sqrt(f))
 
-        A gap is compared with F itself.
-        """
+    def judge(self, x: Point) -> tuple[float, float | None, bool]:
+        """The largest residual, the duality gap if there is one, and whether `tol` is met."""
         stationarity = float(self.objective.residual_of(x.data_gradient, x.theta).max())
         gap = duality_gap(self.problem, x.theta, x.value)
-        return stationarity, gap, max(stationarity, (gap or 0) / max(1, abs(x.value))) <= self.tol
+        share = (gap or 0) / max(self.unit, abs(x.value))
+        return stationarity, gap, max(stationarity, share) <= self.tol
 
     def record(self, x: Point) -> bool:
         """Note an iterate, outside the clock; True if `tol` is met."""

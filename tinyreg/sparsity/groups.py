@@ -21,16 +21,23 @@ from tinyreg.validate import Array, check_integer, check_nonnegative, check_step
 NEWTON_STEPS = 50  # never needed: about five are
 
 
-def _norms(rows: Array) -> Array:
-    """‖w_g‖ = √Σw² of each row, as a column; complex for complex rows, and 0 at Re w = 0.
+def _scaled(rows: Array) -> tuple[Array, Array, Array]:
+    """Each real row over its largest number s, and as columns s and the quotient's norm r.
 
-    Each row is divided by its largest number first, so that no square leaves the range of floats.
+    So no square leaves the range of floats: ‖w_g‖ = s r. Of a row of zeros, s = 1 and r = 0.
     """
-    largest = np.abs(rows.real).max(axis=1, keepdims=True)
-    scale = np.where((largest > 0) & (largest < np.inf), largest, 1)
-    scaled = rows / scale
-    root = np.sqrt(np.sum(scaled * scaled, axis=1, keepdims=True))
-    return np.where(largest == 0, 0, scale * root)
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    s = np.where((largest > 0) & (largest < np.inf), largest, 1)
+    scaled = rows / s
+    return scaled, s, np.sqrt(np.sum(scaled * scaled, axis=1, keepdims=True))
+
+
+def _norms(rows: Array) -> Array:
+    """‖w_g‖ of each row, as a column; of w + iv to first order in v, and 0 at w = 0."""
+    scaled, s, r = _scaled(rows.real)
+    if not np.iscomplexobj(rows):
+        return s * r
+    return s * r + 1j * np.sum(scaled * rows.imag, axis=1, keepdims=True) / np.where(r, r, 1)
 
 
 def block_soft_threshold(rows: Array, threshold: float) -> Array:
@@ -44,9 +51,11 @@ def block_soft_threshold(rows: Array, threshold: float) -> Array:
     array([[2.4, 3.2],
            [0. , 0. ]])
     """
-    norms = _norms(rows)
-    # "not <=" and never ">": the norm of a row with NaN is NaN, and the row shall stay so.
-    return np.where(norms <= threshold, 0, rows * (1 - threshold / np.where(norms, norms, 1)))
+    _, s, r = _scaled(rows)
+    with np.errstate(over="ignore"):  # the threshold may be huge beside a row
+        share = threshold / s / np.where(r, r, 1)  # τ/‖w‖
+    # "not >=" and never "<": the norm of a row with NaN is NaN, and the row shall stay so.
+    return np.where((share >= 1) | (r == 0), 0, rows * (1 - np.minimum(share, 1)))
 
 
 def scaled_block_threshold(rows: Array, thresholds: Array) -> Array:
@@ -92,7 +101,7 @@ def scaled_block_threshold(rows: Array, thresholds: Array) -> Array:
         if not np.any(excess > 8 * np.finfo(w.dtype).eps):
             break
         nu = np.maximum(nu + excess * square / (terms * inverse).sum(axis=1, keepdims=True), below)
-    out[alive] = scale * nu * (w * inverse) + 0.0  # which makes −0.0 a +0.0
+    out[alive] = rows[alive] * (nu / (nu + c)) + 0.0  # which makes −0.0 a +0.0
     return out
 
 
@@ -185,10 +194,15 @@ class GroupLasso:
 
     def _pull(self, w: Array) -> Array:
         weight, rows = self._weight(w), self._groups(w)
-        norms = _norms(rows)
-        pull = np.where(norms == 0, 0, weight * (rows / np.where(norms == 0, 1, norms)))
-        return self._groups(pull)
+        scaled, s, r = _scaled(rows.real)
+        r = np.where(r, r, np.inf)  # no pull and no curvature at 0
+        u = scaled / r
+        if np.iscomplexobj(rows):
+            v = rows.imag
+            u = u + 1j * ((v - u * np.sum(u * v, axis=1, keepdims=True)) / s / r)
+        return self._groups(weight * u)
 
+    @np.errstate(over="ignore")  # of a huge step: what is 0 then, is 0
     def prox(self, w: Array, step: float | Array) -> Array:
         """Soft threshold at t·l1, divide by 1 + 2t·l2, then shrink the groups.
 
@@ -206,7 +220,7 @@ class GroupLasso:
         `block_soft_threshold` for one step, `scaled_block_threshold` for one per number.
         """
         weight, t = self._weight(w), check_step(step, w)
-        divisor = 1 + 2 * t * self.l2
+        divisor = 1 + t * self.l2 * 2
         rows = self._groups(soft_threshold(w, t * self.l1) / divisor)
         thresholds = weight * (t / divisor)
         if isinstance(thresholds, float):
