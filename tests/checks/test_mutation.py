@@ -34,9 +34,10 @@ def test_mutants_are_found_and_none_gets_a_false_cause():
 
 @pytest.mark.slow
 def test_of_many_mutants_seven_in_ten_are_told_their_true_cause():
-    counts = scores(400, seed=2)
-    assert counts["cause"] >= 0.7 * 400, counts
-    assert counts["cause"] + counts["place"] >= 0.85 * 400, counts
+    n = 160  # benchmarks/gradient_check.py takes more
+    counts = scores(n, seed=2)
+    assert counts["cause"] >= 0.7 * n, counts
+    assert counts["cause"] + counts["place"] >= 0.85 * n, counts
 
 
 @pytest.mark.parametrize("seed", range(20))
