@@ -9,6 +9,7 @@ ends bit for bit as if it had never been broken off.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -23,7 +24,7 @@ import numpy as np
 
 from tinyreg.errors import DivergenceError
 from tinyreg.files import read_arrays, reading, write_arrays
-from tinyreg.validate import Array, check_integer, describe
+from tinyreg.validate import Array, check_integer, check_number, describe
 
 KIND, VERSION = "tinyreg checkpoint", 1
 FREE = ("epochs", "callback", "checkpoint", "checkpoint_every")  # may differ when a run goes on
@@ -78,8 +79,7 @@ class Checkpoint:
     """The file of a run: `given` are the arguments of `fit`, the samples those that it checked.
 
     An array, a `numpy.random.Generator` or an object is one part each; of an object its attributes
-    are kept: numbers, texts, None, arrays; lists, dicts or objects of these. A schedule is known by
-    its values at the steps 0, 1, 2, 4, 8, …
+    are kept: numbers, texts, None, arrays; lists, dicts or objects of these.
     """
 
     def __init__(
@@ -92,16 +92,16 @@ class Checkpoint:
         fixed = {name: value for name, value in given.items() if name not in FREE}
         fixed |= zip(("X", "y", "sample_weight"), samples, strict=True)
         fixed |= {"validation_data": validation, "params": parts["params"]}
-        schedule = getattr(given["optimizer"], "lr", None)
-        if callable(schedule):
-            steps = given["epochs"] * math.ceil(len(samples[0]) / given["batch_size"])
-            asked = [0, *(2**k for k in range((steps - 1).bit_length()))]
-            fixed |= {f"lr({step})": schedule(step) for step in asked}
+        fixed["net"] = repr(given["net"])
         self.settings = {name: told(value) for name, value in fixed.items()}
+        self.lr = getattr(given["optimizer"], "lr", None)
+        self.steps = given["epochs"] * math.ceil(len(samples[0]) / given["batch_size"])
+        self.settings["lr"] = rates(self.lr, self.steps)
 
     def take_up(self, callbacks: Sequence[Any]) -> None:
         """Put the parts, and these callbacks, back as the file has them, if there is one."""
-        self.parts["callback"], self.settings["callback"] = list(callbacks), told(callbacks)
+        self.parts["callback"] = list(callbacks)
+        self.settings["callback"] = told([repr(each) for each in callbacks])
         if os.path.exists(self.path):
             self._load()
 
@@ -110,8 +110,9 @@ class Checkpoint:
         if is_last or epoch % self.every == 0:
             arrays: dict[str, Array] = {}
             parts = _plain("", self.parts, arrays)
-            text = json.dumps({"settings": self.settings, "parts": parts, "arrays": list(arrays)})
-            write_arrays(self.path, KIND, VERSION, run=np.frombuffer(text.encode(), "u1"), **arrays)
+            run = {"settings": self.settings, "steps": self.steps, "parts": parts}
+            text = json.dumps(run | {"arrays": list(arrays)}).encode()
+            write_arrays(self.path, KIND, VERSION, run=np.frombuffer(text, "u1"), **arrays)
 
     def _load(self) -> None:
         with reading(self.path, "a file that fit wrote", "checkpoint"):
@@ -120,7 +121,8 @@ class Checkpoint:
         ends = [told(a) for name, a in arrays.items() if not name.startswith("state")]
         if self.settings["params"] in ends:  # the network of the file's run, maybe at its best
             self.settings["params"] = run["settings"]["params"]
-        difference = first_difference(run["settings"], self.settings)
+        now = self.settings | {"lr": rates(self.lr, run["steps"])}  # which may be fewer, or more
+        difference = first_difference(run["settings"], now)
         if difference:
             raise ValueError(f"checkpoint {os.fspath(self.path)!r} is of another run: {difference}")
         _restored(self.parts, run["parts"], arrays)
@@ -195,12 +197,23 @@ def _restored(part: Any, saved: Any, arrays: Mapping[str, Array]) -> Any:
     return part
 
 
+def rates(lr: Any, steps: int) -> str:
+    """What a schedule returns at the first steps, by a hash; of another learning rate nothing."""
+    if not callable(lr):
+        return "constant"
+    return told(np.array([check_number(f"lr({n})", lr(n), least=0) for n in range(steps)]))
+
+
 def told(value: Any) -> str:
     """A setting in words that another process would repeat: no address, of an array a hash."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(told, value))}]"
     if not isinstance(value, np.ndarray):
-        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+        words = re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+        if isinstance(value, type) or dataclasses.is_dataclass(value):  # whose repr tells all
+            return words
+        attributes = list(getattr(value, "__dict__", {}).items())
+        return f"{words} with {told(attributes)}" if attributes else words
     digest, rows = hashlib.blake2b(digest_size=8), np.atleast_1d(value)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         digest.update(np.ascontiguousarray(rows[start : start + ROWS_AT_ONCE]).tobytes())

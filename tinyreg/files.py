@@ -65,9 +65,11 @@ def replacing(path: str | PathLike[str]) -> Iterator[BinaryIO]:
 
 def write_arrays(path: str | PathLike[str], kind: str, version: int, **arrays: ArrayLike) -> None:
     """Write an NPZ file of this kind and version at just this path, whole or not at all."""
-    content: dict[str, Any] = {"format": kind, "version": version, **arrays}
-    with replacing(path) as file:
-        np.savez(file, **content)
+    content = {"format": kind, "version": version, **arrays}
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:  # closed on errors too
+        for name, value in content.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                npy.write_array(member, np.asanyarray(value), allow_pickle=False)
 
 
 def read_arrays(

@@ -50,7 +50,6 @@ def alive(group):
 @pytest.mark.parametrize(
     ("signals", "to_all", "status", "told"),
     [
-        ([signal.SIGINT], False, 130, "stopped by SIGINT"),
         ([signal.SIGINT] * 3, True, 130, "stopped by SIGINT"),  # as a terminal sends Ctrl-C
         ([signal.SIGTERM, signal.SIGINT], False, 143, "stopped by SIGTERM"),
         ([signal.SIGKILL], False, -9, None),

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import signal
 import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -18,7 +19,7 @@ from tinyreg.solvers.schedules import cosine
 from tinyreg.study.path import LambdaPath
 from tinyreg.study.runs import Setup
 from tinyreg.study.walk import Failure, Point, Walk, is_dead, measure, with_lam
-from tinyreg.study.workers import Workers
+from tinyreg.study.workers import SIGNALS, Workers
 
 LAMS = [1e-3, 1e-2, 0.1, 1.0, 10.0]  # dead at the last ones, with these long steps
 
@@ -352,6 +353,21 @@ def test_our_own_workers_are_ended_by_an_error_and_no_others():
     other.kill()
     other.join()
     assert multiprocessing.active_children() == []
+
+
+def test_a_signal_waits_until_the_workers_are_made(monkeypatch):
+    made = []
+
+    def submit(self, *task):
+        signal.raise_signal(signal.SIGINT)  # in a fork, where Python would drop the exception
+        made.append(task)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", submit)
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with pytest.raises(KeyboardInterrupt):
+        Workers(1).submit(print, 1)
+    assert made == [(print, 1)]
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_hidden_layers_may_come_as_an_array():

@@ -24,7 +24,6 @@ from scipy import special
 
 from tinyreg.validate import Array
 
-LEAKY_SLOPE = 0.01
 Pair: TypeAlias = tuple[Array | None, Array | None]
 NEW: Pair = (None, None)
 
@@ -66,12 +65,12 @@ def relu_backward(da: Array, z: Array, a: Array | None = None) -> Array:
 
 def leaky_relu_forward(z: Array) -> Array:
     """f(z) = z where z > 0, else 0.01 z (Maas, Hannun and Ng 2013)."""
-    return np.where(z.real > 0, z, LEAKY_SLOPE * z)
+    return np.where(z.real > 0, z, 0.01 * z)
 
 
 def leaky_relu_backward(da: Array, z: Array, a: Array | None = None) -> Array:
     """f'(z) = 1 where z > 0, else 0.01; at the kink z = 0 the choice is 0.01."""
-    return np.where(z.real > 0, da, LEAKY_SLOPE * da)
+    return np.where(z.real > 0, da, 0.01 * da)
 
 
 def tanh_forward(z: Array) -> Array:

@@ -109,13 +109,14 @@ class SoftmaxCrossEntropy(Loss):
         z = outputs.T.copy()  # (K, N): NumPy reduces few long rows faster
         e = np.exp(z - z.real.max(axis=0))
         e /= e.sum(axis=0)
-        return np.ascontiguousarray(e.T)
+        return e.T
 
     def error(self, outputs: Array, targets: Array) -> Array:
         error, n, y = self.predict(outputs), np.arange(len(targets)), targets
         if targets.ndim == 2:
-            error, y = error - targets, targets.argmax(axis=1)
-        # p_y − 1 is minus the sum of the others, which is right where p_y rounds to 1 as well.
+            error -= targets
+            y = targets.argmax(axis=1)
+        # p_y − 1 is minus the sum of the others, which is not 0 where p_y rounds to 1.
         error[n, y] = 0
         error[n, y] = 0 - error.sum(axis=1)
         return error

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinyreg import validate
-from tinyreg.checkpoint import told
+from tinyreg.checkpoint import rates, told
 from tinyreg.core.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from tinyreg.core.network import MLP
 from tinyreg.core.objective import Objective, Problem
-from tinyreg.core.optimizers import Adam, Optimizer, learning_rate
+from tinyreg.core.optimizers import Adam, Optimizer
 from tinyreg.core.penalties import Penalty
 from tinyreg.core.training import History, fit
 from tinyreg.datasets.labels import encode_labels
@@ -113,13 +113,10 @@ class Setup:
         del values["parts"], values["methods"], values["seeds"]
         for part, (X, y) in self.parts.items():
             values |= zip(names(part), (X, y), strict=True)
-        # Its attributes too, as not every object tells them, and a schedule's rates.
-        words = {name: told([v, *getattr(v, "__dict__", {}).items()]) for name, v in values.items()}
-        if callable(lr := getattr(self.optimizer, "lr", None)):
-            epochs = max(self.epochs, own.get("first_epochs", 1))
-            steps = range(epochs * math.ceil(len(self.parts["train"][0]) / self.batch_size))
-            words["lr"] = told(np.array([learning_rate(lr, step) for step in steps]))
-        return words
+        epochs = max(self.epochs, own.get("first_epochs", 1))
+        steps = epochs * math.ceil(len(self.parts["train"][0]) / self.batch_size)
+        words = {name: told(value) for name, value in values.items()}
+        return words | {"lr": rates(getattr(self.optimizer, "lr", None), steps)}
 
 
 def names(part: str) -> tuple[str, str]:
