@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import hashlib
 import itertools
 import json
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from tinyreg.errors import DivergenceError
-from tinyreg.files import read_arrays, reading, write_arrays
+from tinyreg.files import clear_up, read_arrays, reading, write_arrays
 from tinyreg.validate import Array, check_integer, check_number, describe
 
 KIND, VERSION = "tinyreg checkpoint", 1
@@ -102,6 +103,8 @@ class Checkpoint:
         """Put the parts, and these callbacks, back as the file has them, if there is one."""
         self.parts["callback"] = list(callbacks)
         self.settings["callback"] = told([repr(each) for each in callbacks])
+        folder, name = os.path.split(os.path.realpath(self.path))
+        clear_up(folder, glob.escape(name[:40]))
         if os.path.exists(self.path):
             self._load()
 

@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -61,6 +62,12 @@ def replacing(path: str | PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def clear_up(folder: str | PathLike[str], name: str) -> None:
+    """Remove what processes left that were killed as they wrote a file of this name, a pattern."""
+    for path in Path(folder).glob(f".{name}-{'[0-9a-f]' * 16}.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def write_arrays(path: str | PathLike[str], kind: str, version: int, **arrays: ArrayLike) -> None:

@@ -202,6 +202,14 @@ def test_three_epochs_and_two_more_are_five(tmp_path, name):
     assert_same_end(fresh, history, whole, whole_history)
 
 
+def test_what_killed_writes_have_left_is_cleared_up(tmp_path):
+    path, other = tmp_path / "run[1].npz", tmp_path / ".run1.npz-0123456789abcdef.tmp"
+    other.write_bytes(b"of another file")
+    (tmp_path / ".run[1].npz-0123456789abcdef.tmp").write_bytes(b"PK")
+    fit(network(), path, epochs=1)
+    assert sorted(tmp_path.iterdir()) == sorted([other, path])
+
+
 def test_what_does_not_change_the_run_may_change(tmp_path):
     path, settings = tmp_path / "run.npz", RUNS["momentum"]
     whole, net, epochs = network(), network(), []

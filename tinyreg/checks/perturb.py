@@ -108,7 +108,7 @@ class Chain:
     off by less than a quarter of it, but for underflow.
 
     **Scale.** The same from random slopes at the outputs, of the size that they have over steps as
-    large as z, and so for f': a saturated softmax or tanh has a slope of 0 ± ε where slopes of 1
+    large as z, and so for f': a saturated tanh or σ has a slope of 0 ± ε where slopes of 1
     lie around. The terms of sums that cancel are of it as well.
     """
 

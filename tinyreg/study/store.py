@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from numpy.typing import ArrayLike
 
 from tinyreg.checkpoint import first_difference
-from tinyreg.files import read_arrays, write_arrays
+from tinyreg.files import clear_up, read_arrays, write_arrays
 from tinyreg.study.runs import Setup
 from tinyreg.validate import Array, describe
 
@@ -58,8 +58,7 @@ class Store:
         self.settings = {} if out is None else setup.told(**own)
         self.current: set[Path] = set()  # the files of this call
         for place in () if self.folder is None else (self.folder.parent, self.folder):
-            for path in place.glob(f".{study}[-.]*-{'[0-9a-f]' * 16}.tmp"):
-                path.unlink(missing_ok=True)  # of a process that was killed as it wrote
+            clear_up(place, f"{study}[-.]*")
         if fresh:
             self.prune()
 
