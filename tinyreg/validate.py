@@ -22,6 +22,7 @@ Array: TypeAlias = NDArray[Any]  # real in everyday use; complex where a complex
 Data: TypeAlias = ArrayLike
 Maybe: TypeAlias = ArrayLike | None
 T = TypeVar("T")
+MOST_LAYERS = 10_000  # a file of so many more would be read into a thousand times its size
 ROWS_AT_ONCE = 1024  # finiteness is tested in pieces: a copy of all of X may not fit into memory
 
 
@@ -123,6 +124,8 @@ def check_sizes(name: str, value: Any) -> tuple[int, ...]:
     sizes = check_list(name, value)
     if len(sizes) < 2:
         raise ValueError(f"{name} must have at least inputs and outputs, got {tuple(sizes)}")
+    if len(sizes) > MOST_LAYERS:
+        raise ValueError(f"{name} must be at most {MOST_LAYERS} numbers, got {len(sizes)}")
     return tuple(check_integer(f"{name}[{i}]", n, least=1) for i, n in enumerate(sizes))
 
 

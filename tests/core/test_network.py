@@ -200,6 +200,7 @@ def test_the_helper_writes_a_good_file(tmp_path):
         ({"sizes": np.array([2, 2])}, r"params must have shape \(6,\), got \(3,\)"),
         ({"sizes": np.array([2.5, 1.0])}, r"sizes\[0\] must be an integer"),
         ({"sizes": np.array([10**9, 10**9])}, FOREIGN),
+        ({"sizes": np.ones(10**5, int)}, "sizes must be at most 10000 numbers, got 100000"),
         ({"activation": "cube"}, "activation must be one of"),
         ({"params": np.array([0.0, np.nan, 0.0])}, "params must be finite"),
         ({"params": np.array(["a", "b", "c"])}, "params must be a dense array of real numbers"),
