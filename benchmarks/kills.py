@@ -13,15 +13,15 @@ process group gets Ctrl-C, or the process SIGTERM.
   damaged    times that a file under its own name could not be read, or was of two networks
   orphans    times that a worker outlived its parent
   unclear    times that the exit status was another than -9, 2, 130, 143, or not one line was said
-  leftovers  temporary files in the end, which the next call knows nothing of
+  leftovers  temporary files in the end: of a kill within a write that nobody cleared up after
   same       ends that equal the unbroken run's in every bit (but for seconds), with nothing of what
              was finished done twice
 
 The script fails if any of the first four is not 0, or an end is not the same.
 
-Then what a checkpoint costs with Adam: seconds of an epoch and of the save after it, both medians,
-in one run; what the save allocates (tracemalloc) beyond what the run holds; and seconds until a run
-of so many epochs that is called again is where it was, the hash of its data included.
+Then what a checkpoint costs with Adam: the time of an epoch and of the save after it, both medians,
+in one run; what a save allocates (tracemalloc) beyond what the run holds; and the time that a call
+takes to find that the run is finished, the hash of its data included.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def cost(sizes, X, y, batch_size: int, epochs: int) -> list[str]:
 def costs(quick: bool) -> None:
     head = [
         "Adam on", "parameters", "samples", "ms/epoch", "ms/save", "share", "MiB on disk",
-        "MiB to save", "ms to take up",
+        "MiB to save", "ms if finished",
     ]  # fmt: skip
     rows = [head, cost((64, 64, 10), *tr.load_digits(), 32, 5 if quick else 60)]
     rng = np.random.default_rng(0)

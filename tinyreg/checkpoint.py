@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 
 from tinyreg.errors import DivergenceError
-from tinyreg.files import clear_up, read_arrays, reading, write_arrays
+from tinyreg.files import clear_up, read_arrays, reading, temporary_stem, write_arrays
 from tinyreg.validate import Array, check_integer, check_number, describe
 
 KIND, VERSION = "tinyreg checkpoint", 1
-FREE = ("epochs", "callback", "checkpoint", "checkpoint_every")  # may differ when a run goes on
+# What may differ when a run goes on.
+FREE = ("objective", "epochs", "callback", "checkpoint", "checkpoint_every")
 ROWS_AT_ONCE = 1024  # an array to be hashed may be larger than memory
 
 
@@ -104,7 +105,7 @@ class Checkpoint:
         self.parts["callback"] = list(callbacks)
         self.settings["callback"] = told([repr(each) for each in callbacks])
         folder, name = os.path.split(os.path.realpath(self.path))
-        clear_up(folder, glob.escape(name[:40]))
+        clear_up(folder, glob.escape(temporary_stem(name)))
         if os.path.exists(self.path):
             self._load()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import math
 import os
@@ -40,7 +41,7 @@ def replacing(path: str | PathLike[str]) -> Iterator[BinaryIO]:
             pass
     target = os.path.realpath(path)  # a link stays a link
     folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name[:40]}-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(folder, f".{temporary_stem(name)}-{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -64,9 +65,14 @@ def replacing(path: str | PathLike[str]) -> Iterator[BinaryIO]:
             os.close(descriptor)
 
 
-def clear_up(folder: str | PathLike[str], name: str) -> None:
-    """Remove what processes left that were killed as they wrote a file of this name, a pattern."""
-    for path in Path(folder).glob(f".{name}-{'[0-9a-f]' * 16}.tmp"):
+def temporary_stem(name: str) -> str:
+    """The begin of a temporary file's name, of bounded length and another for each name."""
+    return f"{name[:40]}-{hashlib.blake2b(os.fsencode(name), digest_size=4).hexdigest()}"
+
+
+def clear_up(folder: str | PathLike[str], stem: str) -> None:
+    """Remove what processes left that were killed as they wrote; the stem is a pattern."""
+    for path in Path(folder).glob(f".{stem}-{'[0-9a-f]' * 16}.tmp"):
         path.unlink(missing_ok=True)
 
 

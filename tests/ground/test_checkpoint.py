@@ -15,6 +15,7 @@ import pytest
 import tinyreg as tr
 from tests.support.checkpoints import epochs_in
 from tinyreg.core import training
+from tinyreg.files import temporary_stem
 from tinyreg.solvers.schedules import cosine, inverse_sqrt
 
 EPOCHS, BATCHES = 5, 3  # 20 samples in batches of 8
@@ -202,12 +203,20 @@ def test_three_epochs_and_two_more_are_five(tmp_path, name):
     assert_same_end(fresh, history, whole, whole_history)
 
 
-def test_what_killed_writes_have_left_is_cleared_up(tmp_path):
-    path, other = tmp_path / "run[1].npz", tmp_path / ".run1.npz-0123456789abcdef.tmp"
-    other.write_bytes(b"of another file")
-    (tmp_path / ".run[1].npz-0123456789abcdef.tmp").write_bytes(b"PK")
+def test_what_killed_writes_have_left_is_cleared_up_and_nothing_else(tmp_path):
+    long = "a name of more than forty characters, that is, [of fifty] and "
+    path, other = tmp_path / f"{long}1.npz", tmp_path / f"{long}2.npz"
+    kept = other.with_name(f".{temporary_stem(other.name)}-0123456789abcdef.tmp")
+    left = other.with_name(f".{temporary_stem(path.name)}-0123456789abcdef.tmp")
+    for file in (kept, left):
+        file.write_bytes(b"PK")
     fit(network(), path, epochs=1)
-    assert sorted(tmp_path.iterdir()) == sorted([other, path])
+    assert sorted(tmp_path.iterdir()) == sorted([kept, path])
+
+
+def test_the_optimizer_left_out_is_adam(tmp_path):
+    fit(network(), tmp_path / "run.npz", epochs=1, optimizer=None)
+    fit(network(), tmp_path / "run.npz", epochs=2, optimizer=tr.Adam())
 
 
 def test_what_does_not_change_the_run_may_change(tmp_path):

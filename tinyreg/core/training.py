@@ -126,10 +126,10 @@ def fit(
     >>> net.weights[0].ravel().round(2), history.exact_zeros[-1]
     (array([2.96, 0.  ]), 0.5)
     """
-    given = dict(locals())  # for a checkpoint, which another call must agree with
     objective = Objective(net, loss, penalty, bias_penalty)
     validate.check_choice("method", method, METHODS)
     optimizer = validate.check_optimizer(Adam() if optimizer is None else optimizer, method)
+    given = dict(locals())  # for a checkpoint, which another call must agree with
     callbacks = validate.check_callbacks(callback, validated=validation_data is not None)
     validate.check_loop(epochs, batch_size, seed, dropout, variance_reduction, checkpoint_every)
     problem = objective.on(X, y, sample_weight)
