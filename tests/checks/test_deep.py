@@ -38,8 +38,8 @@ def test_right_gradients_of_wide_networks_are_judged_whole(activation, depth, wi
 
 
 @pytest.mark.slow
-def test_fifty_layers_of_width_160_are_judged_whole():
-    F, X, y = case((20, *[160] * 50, 2), "relu", 1)
+def test_fifty_layers_of_width_128_are_judged_whole():
+    F, X, y = case((20, *[128] * 50, 2), "relu", 1)
     judged_whole(F, X, y)
 
 

@@ -7,7 +7,7 @@ import tinyreg as tr
 from tests.support.nets import STATES, random_case, trained_case
 from tinyreg.core.layers import ACTIVATIONS
 
-NETS = 300  # benchmarks/gradient_check.py takes more
+NETS = 240  # benchmarks/gradient_check.py takes more
 
 
 @pytest.mark.slow
@@ -34,7 +34,7 @@ def test_no_false_alarm_on_the_same_nets_trained_to_sparsity():
         zeros += np.mean(net.params[: net.n_weights] == 0) / NETS
         kinks += sum(row["kink"] for row in report.rows)
     assert zeros > 0.5
-    assert kinks > 3_000
+    assert kinks > 2_400
 
 
 @pytest.mark.slow
@@ -58,7 +58,7 @@ def test_one_coordinate_off_by_a_thousandth_is_found_on_the_same_nets():
         wrong = tr.check_gradients(objective, X, y, sample_weight=sample_weight, gradient=gradient)
         found = sum(row["mismatch"] for row in wrong.rows)
         assert found == 1, f"case {seed}, {state}: {wrong}"
-    assert tried > 45
+    assert tried > 36
 
 
 @pytest.mark.slow

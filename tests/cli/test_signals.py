@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM and SIGKILL: what ends, what is said, what is kept."""
 
+import contextlib
 import os
 import re
 import signal
@@ -58,13 +59,17 @@ def alive(group):
 def test_a_path_that_is_stopped_leaves_one_line_and_no_worker(signals, to_all, status, told):
     process = start(*ENDLESS)
     until(lambda: len(alive(process.pid)) >= 3)
-    for number in signals:
-        (os.killpg if to_all else os.kill)(process.pid, number)
-        time.sleep(0.02)
-    assert (process.communicate(timeout=60), process.returncode) == (
-        ("", f"tinyreg path: {told}\n" if told else ""), status,
-    )  # fmt: skip
-    until(lambda: not alive(process.pid))
+    try:
+        for number in signals:
+            (os.killpg if to_all else os.kill)(process.pid, number)
+            time.sleep(0.02)
+        assert (process.communicate(timeout=60), process.returncode) == (
+            ("", f"tinyreg path: {told}\n" if told else ""), status,
+        )  # fmt: skip
+        until(lambda: not alive(process.pid))
+    finally:  # an endless process is not to outlive its test
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.slow

