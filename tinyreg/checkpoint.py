@@ -215,10 +215,12 @@ def told(value: Any) -> str:
     if not isinstance(value, np.ndarray):
         text = value if isinstance(value, str) else repr(value)
         words = re.sub(r" at 0x[0-9a-f]+", "", text)
-        if isinstance(value, type) or dataclasses.is_dataclass(value):  # whose repr tells all
+        if isinstance(value, type):
             return words
-        attributes = list(getattr(value, "__dict__", {}).items())
-        return f"{words} with {told(attributes)}" if attributes else words
+        attributes = getattr(value, "__dict__", {}).items()
+        if dataclasses.is_dataclass(value):  # whose repr has all but the middle of a long array
+            attributes = [item for item in attributes if isinstance(item[1], np.ndarray)]
+        return f"{words} with {told([*attributes])}" if attributes else words
     digest, rows = hashlib.blake2b(digest_size=8), np.atleast_1d(value)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         digest.update(np.ascontiguousarray(rows[start : start + ROWS_AT_ONCE]).tobytes())

@@ -5,7 +5,7 @@ import os
 import random
 import tempfile
 from collections import namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -416,6 +416,22 @@ class Weighted(tr.SoftmaxCrossEntropy):
 
     def per_sample(self, outputs, targets):
         return self.factor * super().per_sample(outputs, targets)
+
+
+@dataclass(frozen=True)
+class Each(tr.L1):
+    """A λ for each weight, of which a long repr shows the ends only."""
+
+    factors: np.ndarray = field(default_factory=lambda: np.ones(4000))
+
+
+def test_the_middle_of_a_long_array_in_a_penalty_is_a_setting_too(tmp_path):
+    path, other = tmp_path / "run.npz", np.ones(4000)
+    other[2000] = 2.0
+    assert repr(Each(0.1)) == repr(Each(0.1, other))
+    fit(network(), path, epochs=1, penalty=Each(0.1))
+    assert_refused(path, network(), "penalty", penalty=Each(0.1, other))
+    fit(network(), path, penalty=Each(0.1))
 
 
 def test_what_the_repr_of_an_object_hides_is_a_setting_too(tmp_path):
