@@ -1,8 +1,10 @@
 """The path over λ: warm starts, measures, the choice of λ, executors and failures."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
+import re
 import signal
 import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -458,3 +460,11 @@ def test_bad_arguments_are_named(changes, error, words):
     arguments = dict(zip(names, data(), strict=True)) | SETTINGS
     with pytest.raises(error, match=words):
         tr.path(**arguments | changes)
+
+
+def test_large_numbers_are_printed_in_powers_of_ten(result):
+    huge = [dataclasses.replace(p, objective=1e24, test_score=-3e15) for p in result.points]
+    text = str(LambdaPath(result.settings, huge, []))
+    assert "1.000e+24" in text
+    assert "-3.000e+15" in text
+    assert not re.search(r"\d{8}", text)

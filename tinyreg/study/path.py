@@ -27,22 +27,22 @@ from tinyreg.render.document import Document, Lines, Table
 from tinyreg.render.plots import plot_path
 from tinyreg.render.text import to_text
 from tinyreg.solvers.duality import lambda_max
-from tinyreg.study.runs import Setup, title, write_json
+from tinyreg.study.runs import Setup, decimals, title, write_json
 from tinyreg.study.store import Store
 from tinyreg.study.walk import Failure, Point, Walk, Walked, walk_all, with_lam
 from tinyreg.validate import Array, check_choice, check_function, check_integer, describe
 
 SHARES_SHOWN = (0.5, 0.8, 0.9, 0.95)
-COLUMNS = {  # header: measure, scale, form
-    "F": ("objective", 1, "{:.4f}"),
-    "zeros": ("exact_zeros", 100, "{:.1f} %"),
-    "|w|<1e-3": ("near_zeros", 100, "{:.1f} %"),
-    "inputs": ("active_inputs", 1, "{:.1f}"),
-    "units": ("active_units", 1, "{:.1f}"),
-    "train": ("train_score", 1, "{:.3f}"),
-    "valid": ("validation_score", 1, "{:.3f}"),
-    "test": ("test_score", 1, "{:.3f}"),
-    "resid": ("stationarity", 1, "{:.0e}"),
+COLUMNS = {  # header: measure, scale (100 for percents), form
+    "F": ("objective", 1, ".4f"),
+    "zeros": ("exact_zeros", 100, ".1f"),
+    "|w|<1e-3": ("near_zeros", 100, ".1f"),
+    "inputs": ("active_inputs", 1, ".1f"),
+    "units": ("active_units", 1, ".1f"),
+    "train": ("train_score", 1, ".3f"),
+    "valid": ("validation_score", 1, ".3f"),
+    "test": ("test_score", 1, ".3f"),
+    "resid": ("stationarity", 1, ".0e"),
 }
 
 
@@ -158,7 +158,10 @@ class LambdaPath:
     def _table(self, method: str) -> Table:
         best, one_se = self.best(method)
         columns = [
-            ["-" if np.isnan(x) else form.format(scale * x) for x in self.mean(method, name)]
+            [
+                "-" if np.isnan(x) else decimals(scale * x, form) + " %" * (scale == 100)
+                for x in self.mean(method, name)
+            ]
             for name, scale, form in COLUMNS.values()
         ]
         marked = [
@@ -175,7 +178,7 @@ class LambdaPath:
         for method in self.settings["methods"]:
             found = {share: self.at_zeros(method, share) for share in SHARES_SHOWN}
             cells = [
-                f"{100 * share:.0f} %: " + (f"{at[1]:.3f}" if at else "never")
+                f"{100 * share:.0f} %: " + (decimals(at[1], ".3f") if at else "never")
                 for share, at in found.items()
             ]
             lines.append(f"  {method:<12} " + "   ".join(cells))
