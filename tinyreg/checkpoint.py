@@ -25,7 +25,7 @@ import numpy as np
 
 from tinyreg.errors import DivergenceError
 from tinyreg.files import clear_up, read_arrays, reading, temporary_stem, write_arrays
-from tinyreg.validate import Array, check_integer, check_number, describe
+from tinyreg.validate import Array, check_integer, check_number, describe, is_sparse
 
 KIND, VERSION = "tinyreg checkpoint", 1
 # What may differ when a run goes on.
@@ -97,7 +97,7 @@ class Checkpoint:
         fixed["net"] = repr(given["net"])
         self.settings = {name: told(value) for name, value in fixed.items()}
         self.lr = getattr(given["optimizer"], "lr", None)
-        self.steps = given["epochs"] * math.ceil(len(samples[0]) / given["batch_size"])
+        self.steps = given["epochs"] * math.ceil(samples[0].shape[0] / given["batch_size"])
         self.settings["lr"] = rates(self.lr, self.steps)
 
     def take_up(self, callbacks: Sequence[Any]) -> None:
@@ -212,6 +212,10 @@ def told(value: Any) -> str:
     """A setting in words that another process would repeat: no address, of an array a hash."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(told, value))}]"
+    if is_sparse(value):
+        parts = told([value.indptr, value.indices, value.data]).encode()
+        digest = hashlib.blake2b(parts, digest_size=8).hexdigest()
+        return f"sparse {value.dtype} {value.shape} {digest}"
     if not isinstance(value, np.ndarray):
         text = value if isinstance(value, str) else repr(value)
         words = re.sub(r" at 0x[0-9a-f]+", "", text)

@@ -13,13 +13,15 @@ import inspect
 import math
 import numbers
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from scipy import sparse
 
 Array: TypeAlias = NDArray[Any]  # real in everyday use; complex where a complex step passes through
-Data: TypeAlias = ArrayLike
+Sparse: TypeAlias = Any  # a scipy.sparse array or matrix; of samples, a `csr_array`
+Data: TypeAlias = ArrayLike | Sparse
 Maybe: TypeAlias = ArrayLike | None
 T = TypeVar("T")
 MOST_LAYERS = 10_000  # a file of so many more would be read into a thousand times its size
@@ -28,6 +30,8 @@ ROWS_AT_ONCE = 1024  # finiteness is tested in pieces: a copy of all of X may no
 
 def describe(value: object) -> str:
     """A value in a few characters, for an error message."""
+    if is_sparse(value):
+        return f"a sparse array of shape {value.shape} and dtype {value.dtype}"
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     text = f"{type(value).__name__} {value!r}"
@@ -132,8 +136,8 @@ def check_sizes(name: str, value: Any) -> tuple[int, ...]:
 # Arrays and samples
 
 
-def check_array(name: str, value: ArrayLike, dtype: DTypeLike, cast: bool = True) -> Array:
-    """`value` as an array of real numbers that are finite in `dtype`, and cast to it if asked."""
+def as_numbers(name: str, value: ArrayLike) -> Array:
+    """`value` as an array of real numbers, in their own dtype."""
     try:
         array = np.asarray(value)
     except ValueError as e:  # rows of different lengths
@@ -145,17 +149,23 @@ def check_array(name: str, value: ArrayLike, dtype: DTypeLike, cast: bool = True
         raise TypeError(f"{name} must be a dense array of real numbers, got {came}")
     if array.size == 0:
         raise ValueError(f"{name} must not be empty, got {describe(array)}")
+    return array
+
+
+def check_array(name: str, value: ArrayLike, dtype: DTypeLike) -> Array:
+    """`value` as an array of real numbers that are finite in `dtype`, and cast to it."""
+    array = as_numbers(name, value)
     with np.errstate(over="ignore"):  # what is too large becomes an infinity, and is refused as one
-        if cast:
-            array = array.astype(dtype, copy=False)
-        _check_finite(name, array, dtype)
+        array = array.astype(dtype, copy=False)
+    _check_finite(name, array, dtype)
     return array
 
 
 def _check_finite(name: str, array: Array, dtype: DTypeLike) -> None:
     rows = np.atleast_1d(array)
     for start in range(0, len(rows), ROWS_AT_ONCE):
-        part = rows[start : start + ROWS_AT_ONCE].astype(dtype, copy=False)
+        with np.errstate(over="ignore"):
+            part = rows[start : start + ROWS_AT_ONCE].astype(dtype, copy=False)
         finite = np.isfinite(part)
         if not finite.all():
             where = np.argwhere(~finite)[0]
@@ -174,26 +184,65 @@ def check_vector(name: str, value: ArrayLike, n: int) -> Array:
     return array if array.dtype.kind in "fc" else array.astype(np.float64)
 
 
-def check_features(X: ArrayLike, n_features: int, dtype: DTypeLike, name: str = "X") -> Array:
-    """`X` as a (n_samples, n_features) array of numbers that are finite in `dtype`.
+def is_sparse(X: object) -> TypeGuard[Sparse]:
+    """Whether X is a `scipy.sparse` array or matrix."""
+    return bool(sparse.issparse(X))
+
+
+def column_names(X: object) -> list[str] | None:
+    """The names of the columns, where X is a data frame."""
+    columns = getattr(X, "columns", None)
+    return None if columns is None else [str(name) for name in columns]
+
+
+def as_table(name: str, X: Data, width: int | str = "n_features") -> Array | Sparse:
+    """`X` as a table of real numbers in their own dtype, in CSR format if it is sparse.
+
+    An `np.memmap` stays one. Of CSR whose entries are in order, once each, nothing is copied.
+    """
+    table: Any = X
+    if is_sparse(X):
+        if X.dtype.kind not in "fiub":
+            raise TypeError(f"{name} must be an array of real numbers, got {describe(X)}")
+        with named(name):
+            table = sparse.csr_array(X)
+            table.check_format()  # indices out of range would read any memory
+        if not table.has_canonical_format:
+            table = table.copy()
+            table.sum_duplicates()
+    else:
+        array = as_numbers(name, X)
+        table = X if isinstance(X, np.memmap) else array
+    if table.ndim != 2 or 0 in table.shape or width not in ("n_features", table.shape[1]):
+        raise ValueError(f"{name} must have shape (n_samples, {width}), got {table.shape}")
+    return table
+
+
+def check_features(X: Data, n_features: int, dtype: DTypeLike, name: str = "X") -> Array | Sparse:
+    """`X` as a (n_samples, n_features) table of numbers that are finite in `dtype`.
 
     An `np.memmap` is not cast, so that its numbers stay in their file; samples of it will be.
     """
-    array = check_array(name, X, dtype, cast=not isinstance(X, np.memmap))
-    if array.ndim != 2 or array.shape[1] != n_features:
-        raise ValueError(f"{name} must have shape (n_samples, {n_features}), got {np.shape(X)}")
-    return array
+    table = as_table(name, X, n_features)
+    if not isinstance(table, np.memmap):
+        with np.errstate(over="ignore"):
+            table = table.astype(dtype, copy=False)
+    if is_sparse(table):
+        finite = np.isfinite(table.data)
+        if not finite.all():
+            entries = table.tocoo()
+            row, column = entries.row[~finite][0], entries.col[~finite][0]
+            came = f"{table.data[~finite][0]} at [{row}, {column}]"
+            raise ValueError(f"{name} must be finite in {table.dtype}, got {came}")
+    else:
+        _check_finite(name, table, dtype)
+    return table
 
 
-def check_pairs(X: Array, y: Array, X_name: str = "X", y_name: str = "y") -> None:
-    """X must be a table of samples, and y must have a target for each."""
-    if X.dtype == object:  # a sparse matrix, say, which NumPy takes for one thing
-        came = describe(X if X.ndim else X.item())
-        raise TypeError(f"{X_name} must be a dense array of real numbers, got {came}")
-    if X.ndim != 2 or not X.size:
-        raise ValueError(f"{X_name} must have shape (n_samples, n_features), got {X.shape}")
+def check_pairs(X: Array | Sparse, y: Array, X_name: str = "X", y_name: str = "y") -> None:
+    """y must have a target for each of the samples, the rows of a table X."""
     if y.shape[:1] != X.shape[:1]:
-        wanted = f"a target for each of the {len(X)} samples"
+        wanted = f"a target for each of the {X.shape[0]} samples in {X_name}"
         raise ValueError(f"{y_name} must hold {wanted}, got shape {y.shape}")
 
 

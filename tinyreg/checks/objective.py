@@ -236,7 +236,9 @@ def _case(
     if F.net.dtype != np.float64:
         F = _in_precision(F, "float64")
     samples = F.on(X, y, weight).samples
-    samples = samples._replace(X=samples.X.astype(np.float64, copy=False))  # a memmap keeps its own
+    # The objective is asked with X as it came; what measures it takes dense rows.
+    rows = samples.X.toarray() if validate.is_sparse(samples.X) else samples.X
+    samples = samples._replace(X=rows.astype(np.float64, copy=False))  # a memmap keeps its own
     return _Case(F, X, y, weight, samples, own.astype(np.float64), masks)
 
 
@@ -368,7 +370,7 @@ def _count_zeros(case: _Case, data: Measured, penalty: Measured, report: Report)
 def _measure_precision(case: _Case, report: Report) -> None:
     """The float32 gradient against the float64 one, both at the same float32 numbers."""
     single = case.params.astype(np.float32)
-    case = case._replace(X=np.asarray(case.X, dtype=np.float32))
+    case = case._replace(X=validate.as_table("X", case.X).astype(np.float32))
     low = case.ask(_in_precision(case.objective, "float32").gradient, single)
     exact = case.ask(case.objective.gradient, single.astype(np.float64))
     for row, block in zip(report.rows, _blocks(case), strict=True):

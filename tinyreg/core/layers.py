@@ -49,7 +49,10 @@ def affine_backward(
     (array([[11.5]]), [[30.0, 40.0]], [[10.0], [20.0]], [10.0])
     """
     dx = dz @ W.T if with_dx else None
-    return dx, np.matmul(x.T, dz, out=out[0]), np.add.reduce(dz, axis=0, out=out[1])
+    dW = np.matmul(x.T, dz, out=out[0]) if isinstance(x, np.ndarray) else x.T @ dz
+    if out[0] is not None and dW is not out[0]:  # x is sparse
+        out[0][...] = dW
+    return dx, dW, np.add.reduce(dz, axis=0, out=out[1])
 
 
 def relu_forward(z: Array) -> Array:

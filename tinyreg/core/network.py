@@ -22,7 +22,7 @@ from tinyreg import validate
 from tinyreg.core import layers
 from tinyreg.core.layers import ACTIVATIONS
 from tinyreg.files import read_arrays, reading, write_arrays
-from tinyreg.validate import Array, Maybe
+from tinyreg.validate import Array, Data, Maybe
 
 FILE, VERSION = "tinyreg MLP", 1
 RELU_FAMILY = ("relu", "leaky_relu", "softplus", "gelu", "silu")
@@ -55,10 +55,8 @@ class Trace(NamedTuple):
 
     def input(self, layer: int) -> Array:
         """What goes into layer 0, 1, …: the activation below it, after dropout."""
-        a = self.activations[layer]
-        if self.masks is None or layer == 0:
-            return a
-        return layers.dropout_forward(a, self.masks[layer - 1])
+        a, masks = self.activations[layer], self.masks
+        return a if masks is None or layer == 0 else layers.dropout_forward(a, masks[layer - 1])
 
 
 def forward_pass(
@@ -111,7 +109,7 @@ class MLP:
 
     Notes
     -----
-    X, masks : (N, n_in) array of finite numbers; (N, n_l) dropout masks of the hidden layers
+    X, masks : (N, n_in) array or `scipy.sparse`, all finite; (N, n_l) dropout masks by hidden layer
     params, vector, name : (n_params,) array in place of the network's own; what errors call it
     trace, dout, path : from `trace` with the same params; ∂L/∂outputs, (N, n_out); a file
 
@@ -139,7 +137,12 @@ class MLP:
         self.sizes = validate.check_sizes("sizes", sizes)
         self.activation = validate.check_choice("activation", activation, ACTIVATIONS)
         self.dtype = validate.check_dtype("dtype", dtype)
-        self.blocks = _blocks(self.sizes)
+        # W1 … WL, then b1 … bL, one after the other.
+        shapes = [*itertools.pairwise(self.sizes), *((n,) for n in self.sizes[1:])]
+        names = [f"{letter}{layer}" for letter in "Wb" for layer in range(1, len(self.sizes))]
+        stops = list(itertools.accumulate(math.prod(shape) for shape in shapes))
+        spans = [slice(start, stop) for start, stop in itertools.pairwise([0, *stops])]
+        self.blocks = [Block(*block) for block in zip(names, spans, shapes, strict=True)]
         self.n_weights = self.blocks[len(self.sizes) - 1].span.start
         self.n_params = self.blocks[-1].span.stop
 
@@ -176,15 +179,15 @@ class MLP:
             return self._params
         return validate.check_vector(name, params, self.n_params)
 
-    def forward(self, X: ArrayLike) -> Array:
+    def forward(self, X: Data) -> Array:
         """The outputs (logits) for each row of X, (N, n_out), in a fresh array."""
         return self.trace(X).outputs
 
-    def trace(self, X: ArrayLike, params: Maybe = None, masks: PerLayer | None = None) -> Trace:
+    def trace(self, X: Data, params: Maybe = None, masks: PerLayer | None = None) -> Trace:
         """The pre-activations and activations of every layer, in fresh arrays (after X itself)."""
         X = validate.check_features(X, self.sizes[0], self.dtype).astype(self.dtype, copy=False)
         weights, biases = self.unpack(self.check_params(params))
-        validate.check_masks(masks, [(len(X), n) for n in self.sizes[1:-1]])
+        validate.check_masks(masks, [(X.shape[0], n) for n in self.sizes[1:-1]])
         return forward_pass(X, weights, biases, self.activation, masks)
 
     def backward(self, trace: Trace, dout: Array, params: Maybe = None) -> Array:
@@ -249,12 +252,3 @@ class MLP:
             validate.check_shape("params", params, "shape", (net.n_params,))
             net._params = params.astype(net.dtype, copy=False)
         return net
-
-
-def _blocks(sizes: Sequence[int]) -> list[Block]:
-    """W1 … WL, then b1 … bL, one after the other."""
-    shapes: list[tuple[int, ...]] = [*itertools.pairwise(sizes), *((n,) for n in sizes[1:])]
-    names = [f"{letter}{layer}" for letter in "Wb" for layer in range(1, len(sizes))]
-    stops = list(itertools.accumulate(math.prod(shape) for shape in shapes))
-    spans = [slice(start, stop) for start, stop in itertools.pairwise([0, *stops])]
-    return [Block(*block) for block in zip(names, spans, shapes, strict=True)]

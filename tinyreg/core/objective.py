@@ -24,7 +24,7 @@ from tinyreg.core.network import MLP, Block, Trace, backward_pass, forward_pass
 from tinyreg.core.penalties import Penalty
 from tinyreg.validate import Array, Data, Maybe
 
-ROWS = 256  # samples at once in a pass over all: their arrays stay in the cache
+ROWS, SPARSE_ROWS = 256, 16_384  # samples at once in a pass over all: their arrays fit the cache
 STRETCH = 32_768  # numbers at once in a penalty that acts on each: likewise
 COMPLEX_STEP = 1e-30
 Penalties: TypeAlias = Penalty | Sequence[Penalty | None] | None
@@ -67,7 +67,7 @@ class Objective:
 
     Notes
     -----
-    X, y, sample_weight : (N, n_in) array, the targets as the loss wants them, (N,) array
+    X, y, sample_weight : (N, n_in) array or `scipy.sparse`, targets for the loss, (N,) array
     params, v, gradient, data_gradient : (n_params,) arrays; params may be complex
     scale, smooth_only, t : a factor; True leaves out penalties with a kink; steps of the prox
 
@@ -106,8 +106,8 @@ class Objective:
     def on(self, X: Data, y: Data, sample_weight: Maybe = None) -> Problem:
         """F on these samples, as a function of θ. An `np.memmap` stays in its file."""
         X = validate.check_features(X, self.net.sizes[0], self.net.dtype)
-        targets = self.loss.check_targets(y, len(X), self.net.sizes[-1], self.net.dtype)
-        weight = validate.check_sample_weight(sample_weight, len(X))
+        targets = self.loss.check_targets(y, X.shape[0], self.net.sizes[-1], self.net.dtype)
+        weight = validate.check_sample_weight(sample_weight, X.shape[0])
         return Problem(self, Samples(X, targets, weight))
 
     def penalty_value(self, params: Array, smooth_only: bool = False) -> float:
@@ -252,11 +252,12 @@ class Problem:
         return np.stack([n * one.data_gradient(params) for one in alone])
 
     def _passes(self, params: Maybe) -> Iterator[tuple[Samples, Trace]]:
-        """A forward pass over all samples, ROWS at a time, X in the network's dtype."""
+        """A forward pass over all samples, so many at a time, X in the network's dtype."""
         net = self.objective.net
         weights, biases = net.unpack(net.check_params(params))
-        for start in range(0, len(self.samples.targets), ROWS):
-            part = self.samples.take(slice(start, start + ROWS))
+        rows = ROWS if isinstance(self.samples.X, np.ndarray) else SPARSE_ROWS
+        for start in range(0, len(self.samples.targets), rows):
+            part = self.samples.take(slice(start, start + rows))
             X = part.X.astype(net.dtype, copy=False)
             yield part, forward_pass(X, weights, biases, net.activation)
 

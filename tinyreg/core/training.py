@@ -91,7 +91,7 @@ def fit(
     Parameters
     ----------
     net : MLP
-    X, y : (N, n_in) array, or an `np.memmap` larger than memory; the loss's targets
+    X, y : (N, n_in) array, `np.memmap` or `scipy.sparse` matrix; the loss's targets
     loss, penalty, bias_penalty : see `Objective`
     method : "subgradient", "proximal", "decoupled" or "naive"; see the module's docstring
     variance_reduction : bool, SVRG; see the module's docstring. It takes no dropout
@@ -153,7 +153,7 @@ def fit(
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 whole = problem.data_gradient() if variance_reduction else None
                 for number, batch in enumerate(batches(problem, batch_size, shuffling), start=1):
-                    shapes = [(len(batch.X), width) for width in net.sizes[1:-1]] if dropout else []
+                    shapes = [(batch.weight.size, n) for n in net.sizes[1:-1]] if dropout else []
                     masks = [dropout_mask(shape, dropout, dropping, net.dtype) for shape in shapes]
                     _pass(objective, batch, w, dw, masks or None)
                     if whole is not None:

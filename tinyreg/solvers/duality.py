@@ -28,6 +28,7 @@ dual point, El Ghaoui, Viallon and Rabbani, Pacific J. Optim. 8 (2012).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,7 +44,7 @@ from tinyreg.core.losses import (
 from tinyreg.core.network import MLP
 from tinyreg.core.objective import Objective, Problem
 from tinyreg.core.penalties import l1_l2
-from tinyreg.validate import Array, check_type
+from tinyreg.validate import Array, Data, Maybe, as_table, check_type, is_sparse
 
 NEWTON_STEPS = 50
 BALANCED = 1e-13  # |Σθ| at which Newton's method for the bias may end
@@ -94,23 +95,60 @@ def duality_gap(problem: Problem, params: Array, value: float) -> float | None:
     1.0 0.125 0.125
     0.875 0.0 0.0
     """
-    penalty = dual_penalty(problem.objective)
-    if penalty is None:
-        return None
-    loss, samples = problem.objective.loss, problem.samples
-    (W,), (b,) = problem.objective.net.unpack(params.astype(np.float64))
-    X, omega = samples.X.astype(np.float64, copy=False), samples.weight[:, np.newaxis]
-    y = one_hot(samples.targets, len(b)).astype(np.float64, copy=False)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if isinstance(loss, SquaredError):
-            y = y - np.sum(omega * y, axis=0)  # b takes up an offset of y, which would cost digits
-            u = X @ W - y
-            for _ in range(2):  # the second time takes what rounding has left of Σωu
-                u -= np.sum(omega * u, axis=0)
+    dual = Dual.of(problem)
+    return None if dual is None else dual.gap(params, value)
+
+
+class Dual(NamedTuple):
+    """The dual problem: what of it does not depend on the parameters, in float64."""
+
+    problem: Problem
+    X: Array
+    y: Array  # one-hot for classes, (N, K)
+    omega: Array  # (N, 1)
+    reach: Array  # max |x| of each column of X, (d,)
+    penalty: tuple[float, float]  # (l1, l2)
+
+    @classmethod
+    def of(cls, problem: Problem) -> Dual | None:
+        """The dual of a problem, or None where there is none."""
+        penalty, (X, targets, weight) = dual_penalty(problem.objective), problem.samples
+        if penalty is None:
+            return None
+        X = X.astype(np.float64, copy=False)
+        y = one_hot(targets, problem.objective.net.sizes[-1]).astype(np.float64, copy=False)
+        largest = abs(X).max(axis=0).toarray() if is_sparse(X) else None
+        reach = np.maximum(X.max(axis=0), -X.min(axis=0)) if largest is None else largest
+        return cls(problem, X, y, weight[:, np.newaxis], np.ravel(reach), penalty)
+
+    def gap(self, params: Array, value: float) -> float:
+        """A bound of F(params) − min F, given F(params)."""
+        objective, (X, y, omega) = self.problem.objective, self[1:4]
+        loss, ((W,), (b,)) = objective.loss, objective.net.unpack(params.astype(np.float64))
+        with np.errstate(over="ignore", invalid="ignore"):
+            if isinstance(loss, SquaredError):
+                y = y - np.sum(omega * y, axis=0)  # b takes up an offset of y, which costs digits
+                u = X @ W - y
+                for _ in range(2):  # the second time takes what rounding has left of Σωu
+                    u -= np.sum(omega * u, axis=0)
+            else:
+                u = _balanced(loss, X @ W, b, y, omega)
+            bound = max(0.0, self._value(u, y))  # F ≥ 0 needs no proof
+            return float(max(value - bound, 0.0))
+
+    def _value(self, u: Array, y: Array) -> float:
+        """D at u, scaled down where R* would be infinite; v is as large as rounding allows."""
+        (l1, l2), theta = self.penalty, self.omega * u
+        v = np.abs(self.X.T @ theta)
+        v += ROUNDING * np.outer(self.reach, np.sum(np.abs(theta), axis=0))
+        if l2 == 0:
+            # y and the prediction are both in the domain of ℓ*, and so is all between: u may
+            # shrink.
+            u, of_penalty = u * (l1 / max(v.max(), l1)), 0.0
         else:
-            u = _balanced(loss, X @ W, b, y, omega)
-        dual = max(0.0, _dual_value(loss, X, y, omega, u, *penalty))  # F ≥ 0 needs no proof
-        return float(max(value - dual, 0.0))
+            of_penalty = float(np.sum(np.maximum(v - l1, 0) ** 2) / (4 * l2))
+        loss = self.problem.objective.loss
+        return -float(np.sum(self.omega * _conjugate(loss, u, y))) - of_penalty
 
 
 def _balanced(loss: Loss, z: Array, b: Array, y: Array, omega: Array) -> Array:
@@ -163,20 +201,6 @@ def _curvature(loss: Loss, p: Array, omega: Array) -> Array:
     return np.diag(np.sum(omega * p, axis=0)) - (omega * p).T @ p
 
 
-def _dual_value(
-    loss: Loss, X: Array, y: Array, omega: Array, u: Array, l1: float, l2: float
-) -> float:
-    """D at u, scaled down where R* would be infinite; v is taken as large as rounding allows."""
-    theta, reach = omega * u, np.maximum(X.max(axis=0), -X.min(axis=0))
-    v = np.abs(X.T @ theta) + ROUNDING * np.outer(reach, np.sum(np.abs(theta), axis=0))
-    if l2 == 0:
-        # y and the prediction are both in the domain of ℓ*, and so is all between: u may shrink.
-        u, of_penalty = u * (l1 / max(v.max(), l1)), 0.0
-    else:
-        of_penalty = float(np.sum(np.maximum(v - l1, 0) ** 2) / (4 * l2))
-    return -float(np.sum(omega * _conjugate(loss, u, y))) - of_penalty
-
-
 def _conjugate(loss: Loss, u: Array, y: Array) -> Array:
     """ℓ*(u) of each sample and output; they sum to that of the sample."""
     if isinstance(loss, SquaredError):
@@ -186,9 +210,7 @@ def _conjugate(loss: Loss, u: Array, y: Array) -> Array:
     return of_q - entr(np.clip(1 - q, 0, 1)) if isinstance(loss, SigmoidCrossEntropy) else of_q
 
 
-def lambda_max(
-    X: ArrayLike, y: ArrayLike, loss: Loss, sample_weight: ArrayLike | None = None
-) -> float:
+def lambda_max(X: Data, y: ArrayLike, loss: Loss, sample_weight: Maybe = None) -> float:
     """The smallest λ at which L1 leaves no weight of a net without hidden layers.
 
     With W = 0 and the bias fitted, every prediction is the mean target ȳ, and 0 is optimal just
@@ -197,7 +219,7 @@ def lambda_max(
 
     Parameters
     ----------
-    X : (N, d) array
+    X : (N, d) array or `scipy.sparse` matrix
     y : array
         The targets, as the loss wants them.
     loss : Loss
@@ -219,15 +241,12 @@ def lambda_max(
     1.0
     """
     check_type("loss", loss, Loss, "a loss such as SquaredError()")
-    shape, targets = np.shape(X), np.asarray(y)
-    if len(shape) != 2:
-        raise ValueError(f"X must have shape (n_samples, n_features), got {shape}")
-    n_outputs = 1
+    X, targets, n_outputs = as_table("X", X), np.asarray(y), 1
     if targets.ndim == 2:
         n_outputs = targets.shape[1]
     elif isinstance(loss, SoftmaxCrossEntropy) and targets.dtype.kind in "iub":
         n_outputs = int(targets.max(initial=0)) + 1
-    net = MLP((shape[1] or 1, n_outputs))
+    net = MLP((X.shape[1], n_outputs))
     features, targets, weight = Objective(net, loss).on(X, y, sample_weight).samples
     hot, omega = one_hot(targets, n_outputs), weight[:, np.newaxis]
     mean = np.sum(omega * hot, axis=0)

@@ -34,14 +34,21 @@ from tinyreg.solvers.lbfgs import lbfgs, unsplittable
 from tinyreg.solvers.proximal import proximal, subgradient
 from tinyreg.solvers.run import Run
 from tinyreg.solvers.schedules import inverse_sqrt
-from tinyreg.validate import check_choice, check_integer, check_number, check_type, describe
+from tinyreg.validate import (
+    Data,
+    check_choice,
+    check_integer,
+    check_number,
+    check_type,
+    describe,
+)
 
 SOLVERS = ("subgradient", "ista", "fista", "lbfgs")
 
 
 def minimize(
     objective: Objective,
-    X: ArrayLike,
+    X: Data,
     y: ArrayLike,
     solver: str = "fista",
     *,
@@ -58,7 +65,7 @@ def minimize(
     Parameters
     ----------
     objective : Objective
-    X : (N, n_in) array
+    X : (N, n_in) array or `scipy.sparse` matrix
     y : array
         The targets, as the loss wants them.
     solver : "subgradient", "ista", "fista" or "lbfgs"

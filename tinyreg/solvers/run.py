@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyreg.core.objective import Problem
-from tinyreg.solvers.duality import duality_gap
+from tinyreg.solvers.duality import Dual
 from tinyreg.validate import Array
 
 
@@ -38,6 +38,7 @@ class Run:
     def __init__(self, problem: Problem, tol: float) -> None:
         self.problem, self.objective, self.tol = problem, problem.objective, tol
         self.rounding = 500 * float(np.finfo(self.objective.net.dtype).eps)
+        self.dual = Dual.of(problem)
         self.largest_target = float(np.abs(problem.samples.targets).max())
         self.nfev, self.seconds, self.began = 0, 0.0, time.perf_counter()
         self.history: dict[str, list[float]] = {}
@@ -63,7 +64,7 @@ class Run:
     def judge(self, x: Point) -> tuple[float, float | None, bool]:
         """The largest residual, the duality gap if there is one, and whether `tol` is met."""
         stationarity = float(self.objective.residual_of(x.data_gradient, x.theta).max())
-        gap = duality_gap(self.problem, x.theta, x.value)
+        gap = None if self.dual is None else self.dual.gap(x.theta, x.value)
         share = (gap or 0) / max(self.unit, abs(x.value))
         return stationarity, gap, max(stationarity, share) <= self.tol
 
