@@ -10,9 +10,11 @@ import tinyreg as tr
 from tests.support.nets import random_targets
 from tinyreg.cli.main import main
 from tinyreg.core.layers import ACTIVATIONS
+from tinyreg.datasets.scaling import Scaling
 from tinyreg.explain.explanation import hand_example
 from tinyreg.render.document import Document, Equation, Table, leading, number
 from tinyreg.render.latex import to_latex
+from tinyreg.study.model import Model
 
 LOSSES = [tr.SoftmaxCrossEntropy(), tr.SigmoidCrossEntropy(), tr.SquaredError()]
 PENALTIES = [
@@ -460,6 +462,7 @@ COMMANDS = [
     ["--sizes", "64,16,10", "--penalty", "elasticnet", "--row", "7"],
     ["--data", "digits", "--penalty", "l2", "--seed", "3", "--loss", "sigmoid"],
     ["--sizes", "5,1", "--loss", "sigmoid", "--dtype", "float32", "--lr", "0.5", "--steps", "2"],
+    ["--x", "3,-4.5", "--target", "0,1"],
 ]
 
 
@@ -473,49 +476,6 @@ def test_the_command_prints_each_format(options, style, capsys):
     assert out.startswith(begins[style])
     if style == "latex":
         assert_latex_balances(out)
-
-
-def test_the_command_takes_a_model_a_table_and_a_row(tmp_path, capsys):
-    net = tr.MLP((2, 3, 1), "tanh", seed=4)
-    net.save(tmp_path / "net.npz")
-    (tmp_path / "t.csv").write_text("a,b,y\n1,2,0.5\n3,5,1.5\n2,2,2.5\n")
-    options = ["--model", str(tmp_path / "net.npz"), "--data", str(tmp_path / "t.csv")]
-    assert main(["explain", *options, "--loss", "squared", "--row", "1", "--json"]) == 0
-    content = json.loads(capsys.readouterr().out)
-    X = tr.datasets.standardise(np.array([[1.0, 2.0], [3.0, 5.0], [2.0, 2.0]]))[0][1:2]
-    forward = content["sections"][1]["pieces"]
-    assert forward[-1]["formula"] == "z2 = a1 W2 + b2"
-    assert forward[-1]["numbers"][-1]["shown"] == net.forward(X).tolist()
-    assert content["sections"][0]["pieces"][-1]["text"].startswith("The sample: row 1 of ")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--row", "-1"], "--row must be an integer >= 0, got -1"),
-        (["--row", "1"], "--row must be below 1"),
-        (["--data", "digits", "--row", "1797"], "--row must be below 1797"),
-        (["--sizes", "2,2", "--target", "q"], "--target goes with --data, got q"),
-        (["--seed", "1"], "--seed goes with"),
-        (["--model", "x.npz", "--seed", "1"], "--seed does not go with --model"),
-        (["--model", "missing.npz"], "missing.npz"),
-        (["--sizes", "3,x"], "--sizes must be integers"),
-        (["--lr", "0"], "lr must be"),
-        (["--steps", "0"], "steps must be"),
-        (["--lam", "-1"], "lam must be"),
-        (["--lr", "1e100"], "diverged"),
-        (["--format", "html"], "--format"),
-    ],
-)
-def test_bad_commands_are_one_line_and_status_2(options, message, capsys):
-    try:
-        status = main(["explain", *options])
-    except SystemExit as e:
-        status = e.code
-    out, err = capsys.readouterr()
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith("tinyreg explain: error: ")
-    assert message in err
 
 
 class Huber(tr.SquaredError):
@@ -605,24 +565,31 @@ IN_ITS_WORDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
+def test_the_formulas_are_tex_to_another_parser():
+    mathtext = pytest.importorskip("matplotlib.mathtext", reason="needs the plot extra")
+    cases = [
         {},
         {"activation": "gelu", "loss": tr.SoftmaxCrossEntropy(), "penalty": tr.L2(0.1)},
         {"activation": "silu", "loss": tr.SigmoidCrossEntropy(), "penalty": tr.GroupLasso(0.1, 1)},
         {"activation": "leaky_relu", "penalty": tr.GroupLasso(0.1, axis=0) + tr.L1(0.1)},
-    ],
-)
-def test_the_formulas_are_tex_to_another_parser(settings):
-    mathtext = pytest.importorskip("matplotlib.mathtext", reason="needs the plot extra")
-    body = tr.explain(*hand_example(**settings)).latex().partition(r"\begin{document}")[2]
-    formulas = set(re.findall(r"(?<!\\)\$(.+?)(?<!\\)\$", body))
-    for aligned in re.findall(r"\\begin\{aligned\}\n(.+?)\n\\end\{aligned\}", body, re.DOTALL):
-        formulas |= set(aligned.split(" \\\\\n"))
-    assert len(formulas) > 60
-    parser = mathtext.MathTextParser("agg")
+    ]
+    pages = [tr.explain(*hand_example(**settings)) for settings in cases]
+    objective, X, y = hand_example()
+    columns, one = ["a", "b"], Scaling(np.ones(2), np.ones(2))
+    model = Model(objective.net, objective.loss, columns, scaling=one, target_scaling=one)
+    pages.append(tr.explain(objective, X, y, model=model))
+    formulas = set()
+    for page in pages:
+        body = page.latex().partition(r"\begin{document}")[2]
+        formulas |= set(re.findall(r"(?<!\\)\$(.+?)(?<!\\)\$", body))
+        for aligned in re.findall(r"\\begin\{aligned\}\n(.+?)\n\\end\{aligned\}", body, re.DOTALL):
+            formulas |= set(aligned.split(" \\\\\n"))
+    parser, parsed = mathtext.MathTextParser("agg"), set()
     for formula in formulas:
         for theirs, known in IN_ITS_WORDS.items():
             formula = formula.replace(theirs, known)
-        parser.parse(f"${formula}$")
+        alike = re.sub(r"\d+(\.\d+)?", "1", formula)  # but for the numbers
+        if alike not in parsed:
+            parser.parse(f"${formula}$")
+            parsed.add(alike)
+    assert len(parsed) > 60

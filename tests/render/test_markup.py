@@ -51,7 +51,7 @@ y &= x W_{1} \qquad (1\times 2)(2\times 1) = (1\times 1) \\
 LATEX = {
     "paragraph": r"A slope $\lambda \lvert w\rvert$ of R\_1.",
     "heading": r"\section{The loss $L$}",
-    "lines": "50 \\% of a\\_b \\\\\n  and <c>",
+    "lines": "50 \\% of a\\_b \\\\\n  and \\ensuremath{<}c\\ensuremath{>}",
     "table": r"""
 \begin{center}\small
 prox\_1 \\
@@ -59,7 +59,7 @@ prox\_1 \\
 of W\_l & $\partial L/\partial w$ & F \\
 \hline
 $\mathrm{d}W_{1}[0,1]$ & $0.3333$ & 100 \% \\
-a|b & $2 \times 10^{-10}$ & 0 \\
+a\ensuremath{|}b & $2 \times 10^{-10}$ & 0 \\
 \end{tabular}
 \\ at \$1 \\
 and *

@@ -6,11 +6,10 @@ time but the central differences that stand beside the gradients.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tinyreg.core.losses import Loss, SquaredError
 from tinyreg.core.network import MLP
@@ -19,12 +18,14 @@ from tinyreg.core.penalties import L1, Penalty
 from tinyreg.explain.onepass import OnePass, Written
 from tinyreg.explain.passes import backward, forward, loss, network
 from tinyreg.explain.penalty import penalty
+from tinyreg.explain.sample import prepared, sample
 from tinyreg.explain.steps import steps as few_steps
 from tinyreg.render.document import Document, Heading, Table, leading, marked
 from tinyreg.render.latex import to_latex
 from tinyreg.render.markdown import to_markdown
 from tinyreg.render.text import to_text
-from tinyreg.validate import Array, check_integer, check_number, check_type
+from tinyreg.study.model import Model
+from tinyreg.validate import Array, Data, check_integer, check_number, check_type, named
 
 HAND_PENALTY = L1(0.5)
 
@@ -92,7 +93,13 @@ class Explanation:
 
 
 def explain(
-    objective: Objective, X: ArrayLike, y: ArrayLike, *, lr: float = 0.1, steps: int = 6
+    objective: Objective,
+    X: Data,
+    y: Data,
+    *,
+    lr: float = 0.1,
+    steps: int = 6,
+    model: Model | None = None,
 ) -> Explanation:
     """One forward and one backward pass with its numbers; then the penalty, and a few steps.
 
@@ -105,11 +112,15 @@ def explain(
     objective : Objective
         It is computed in float64, whatever the dtype of its network.
     X, y : arrays
-        The samples, one or more, and their targets, as the objective takes them.
+        The samples, one or more, and their targets, as the objective takes them. Of a sparse X
+        the rows are made dense.
     lr : float
         η > 0, the step size of the prox and of the steps.
     steps : int
         How many; at least 1.
+    model : Model, optional
+        Then X and y are in the units of its data, classes by name, and how they are scaled is the
+        first step. The network, the loss and the penalty are the objective's all the same.
 
     Returns
     -------
@@ -135,9 +146,17 @@ def explain(
     check_type("objective", objective, Objective, "an Objective")
     lr = check_number("lr", lr, above=0)
     check_integer("steps", steps, least=1)
-    this = OnePass(objective, X, y)
+    if model is None:
+        this, first = OnePass(objective, X, y), []
+    else:
+        check_type("model", model, Model, "a Model")
+        with named("model"):
+            model = replace(model, net=objective.net, loss=objective.loss)
+        this = OnePass(objective, *prepared(model, X, y))
+        first = [Section("The sample", sample(this, model, X, y))]
     sections = [
         Section("The network", network(this, objective)),
+        *first,
         Section("Forward", forward(this)),
         Section("The loss", loss(this)),
         Section("Backward", backward(this)),

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tinyreg.core.network import Block
 from tinyreg.core.objective import Objective
 from tinyreg.core.penalties import Penalty
 from tinyreg.render.document import Equation, Table, leading
-from tinyreg.validate import Array
+from tinyreg.validate import Array, Data, is_sparse
 
 #: What a section is made of.
 Written: TypeAlias = str | Equation | Table
@@ -21,8 +20,9 @@ Written: TypeAlias = str | Equation | Table
 class OnePass:
     """F on a float64 network of its own, and what one pass gives."""
 
-    def __init__(self, objective: Objective, X: ArrayLike, y: ArrayLike) -> None:
+    def __init__(self, objective: Objective, X: Data, y: Data) -> None:
         objective.on(X, y)  # refuses what the network's own dtype cannot hold
+        X = X.toarray(order="C") if is_sparse(X) else X
         self.net, self.loss = objective.net.astype("float64"), objective.loss
         own = Objective(self.net, self.loss, objective.penalty, objective.bias_penalty)
         self.problem = own.on(X, y)

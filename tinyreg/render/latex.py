@@ -28,9 +28,10 @@ TOKEN = re.compile(
     r"|⁻⁵|[^\x00-\x7f]"
 )
 #: What means something else to TeX, or nothing, outside of formulas.
-SPECIAL = re.compile(r"[\\{}$&#^_%~]|⁻⁵|[^\x00-\x7f]")
+SPECIAL = re.compile(r"[\\{}$&#^_%~<>|]|⁻⁵|[^\x00-\x7f]")
 IN_PROSE = {
     **{character: f"\\{character}" for character in "{}$&#_%"},
+    **{character: rf"\ensuremath{{{character}}}" for character in "<>|"},
     **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
     **{symbol: rf"\ensuremath{{{meaning.strip()}}}" for symbol, meaning in SYMBOLS.items()},
 }

@@ -220,9 +220,12 @@ class GroupLasso:
         `block_soft_threshold` for one step, `scaled_block_threshold` for one per number.
         """
         weight, t = self._weight(w), check_step(step, w)
-        divisor = 1 + t * self.l2 * 2
-        rows = self._groups(soft_threshold(w, t * self.l1) / divisor)
-        thresholds = weight * (t / divisor)
+        if self.l1:
+            w = soft_threshold(w, t * self.l1)
+        if self.l2:
+            divisor = 1 + t * self.l2 * 2
+            w, t = w / divisor, t / divisor
+        rows, thresholds = self._groups(w), weight * t
         if isinstance(thresholds, float):
             return self._groups(block_soft_threshold(rows, thresholds))
         return self._groups(scaled_block_threshold(rows, self._groups(thresholds)))
