@@ -17,6 +17,9 @@ from tests.support.frameworks import (
     largest_difference,
 )
 from tinyreg.core.layers import ACTIVATIONS
+from tinyreg.core.objective import Problem
+from tinyreg.core.training import batches
+from tinyreg.datasets.labels import class_weights
 
 # One part in 2²³ of the largest parameter for each step. That much may add up: the decoupled steps
 # of AdamW, here a few millionths of a weight, are rounded the same way 200 times (a fifth of the
@@ -221,3 +224,68 @@ def test_scikit_learns_lbfgs_breaks_off_with_several_real_outputs(neural_network
 
     with pytest.warns(ConvergenceWarning, match="ABNORMAL"):
         lbfgs(neural_network.MLPRegressor, frameworks.problem()[0], frameworks.real_targets())
+
+
+# ------------------------------------------------------------ class weights
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 7.5}, None], ids=str)
+@pytest.mark.parametrize("loss", [tr.SigmoidCrossEntropy(), tr.SoftmaxCrossEntropy()], ids=repr)
+def test_scikit_learns_c_is_one_over_lam_and_the_sum_of_the_weights(loss, class_weight):
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="needs the sklearn extra")
+    (X, y), lam = rare_classes(2), 0.05
+    weight = np.ones(len(y)) if class_weight is None else class_weights(y, class_weight)
+    model = linear_model.LogisticRegression(
+        C=1 / (lam * weight.sum()), class_weight=class_weight, l1_ratio=1, solver="saga",
+        tol=1e-8, max_iter=10_000,
+    ).fit(X, y)  # fmt: skip
+    n_outputs = 1 if isinstance(loss, tr.SigmoidCrossEntropy) else 2
+    net = tr.MLP((6, n_outputs))
+    F = tr.Objective(net, loss, tr.L1(lam))
+    result = tr.minimize(F, X, y, tol=1e-10, max_iter=5000, sample_weight=weight)
+    assert result.success
+    # Of two logits the difference counts; as |w₁| + |w₀| ≥ |w₁ − w₀|, the least of F is the same.
+    coef = net.weights[0] @ ([1] if n_outputs == 1 else [-1, 1])
+    np.testing.assert_allclose(coef, model.coef_[0], atol=1e-6)
+    assert 0 < np.count_nonzero(model.coef_) < 6
+    one = tr.Objective(tr.MLP((6, 1)), tr.SigmoidCrossEntropy(), tr.L1(lam))
+    theirs = np.append(model.coef_, model.intercept_)
+    assert one.value(X, y, theirs, weight) == pytest.approx(result.fun, rel=1e-9)
+    # N in the place of the sum is right where that is N.
+    assert (weight.sum() == pytest.approx(len(y))) == (class_weight in ("balanced", None))
+    assert (one.stationarity(X, y, theirs) < 1e-6) == (class_weight is None)
+
+
+def rare_classes(n_classes):
+    """80 samples of 6 standardised inputs; the classes are unlike in size."""
+    X = np.random.default_rng(3).normal(size=(80, 6))
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    score = X[:, 0] + 0.5 * np.random.default_rng(4).normal(size=80)
+    return X, np.digitize(score, [1.0, 1.6][: n_classes - 1])
+
+
+def test_pytorch_divides_by_the_weights_of_each_batch_and_tinyreg_by_those_of_all(torch):
+    X, y = rare_classes(3)
+    weight, n = class_weights(y), len(y)
+    per_class = [weight[y == k][0] for k in range(3)]
+    net = tr.MLP((6, 3))
+    loss = torch.nn.CrossEntropyLoss(weight=torch.tensor(per_class))
+
+    def theirs(X, y):
+        def mean(W, b):
+            return loss(torch.tensor(X) @ W + b, torch.tensor(y))
+
+        return np.concatenate(
+            [g.ravel() for g in frameworks.autograd(mean, *net.weights, *net.biases)]
+        )
+
+    problem = tr.Objective(net, tr.SoftmaxCrossEntropy()).on(X, y, weight)
+    assert largest_difference(problem.data_gradient(), theirs(X, y)) <= 1e-12
+    ours, others = [], []
+    for batch in batches(problem, 10, np.random.default_rng(0)):
+        ours.append(Problem(problem.objective, batch).data_gradient())
+        others.append(theirs(batch.X, batch.targets))
+        of_batch = sum(per_class[k] for k in batch.targets) / 10
+        assert largest_difference(ours[-1], others[-1] * of_batch / (weight.sum() / n)) <= 1e-12
+    assert largest_difference(np.mean(ours, axis=0), problem.data_gradient()) <= 1e-12
+    assert largest_difference(np.mean(others, axis=0), problem.data_gradient()) > 0.02

@@ -45,10 +45,12 @@ Subgradient or prox?
     Comparison           what `compare` returns
     path                 walk over λ, from dense to sparse
     LambdaPath           what `path` returns
+    Model                a trained network that takes raw rows: names, scaling, classes
 
 Data
     load_digits          1797 handwritten digits, 8×8 pixels
-    load_table           features and targets from a CSV or NPZ file
+    load_table           features and targets from a CSV, NPZ or svmlight file
+    class_weights        sample weights with which each class counts the same
 
 A pass, written out
     explain              formulas, shapes, numbers of one pass forward and one back
@@ -81,6 +83,7 @@ from tinyreg.core.optimizers import SGD, Adam
 from tinyreg.core.penalties import L1, L2, ElasticNet
 from tinyreg.core.training import History, fit
 from tinyreg.datasets.digits import load_digits
+from tinyreg.datasets.labels import class_weights
 from tinyreg.datasets.tables import load_table
 from tinyreg.errors import DivergenceError, GradientCheckError
 from tinyreg.explain.explanation import Explanation, explain
@@ -89,6 +92,7 @@ from tinyreg.solvers.minimize import minimize
 from tinyreg.solvers.stopping import EarlyStopping
 from tinyreg.sparsity.groups import GroupLasso
 from tinyreg.study.comparison import Comparison, compare
+from tinyreg.study.model import Model
 from tinyreg.study.path import LambdaPath, path
 
 __version__ = "0.1.0"
@@ -120,8 +124,10 @@ __all__ = [  # in reading order
     "Comparison",
     "path",
     "LambdaPath",
+    "Model",
     "load_digits",
     "load_table",
+    "class_weights",
     "explain",
     "Explanation",
     "DivergenceError",

@@ -9,6 +9,7 @@ import math
 import os
 import secrets
 import shutil
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -167,6 +168,8 @@ def _array(archive: zipfile.ZipFile, name: str, most: float) -> NDArray[Any]:
         content = np.empty(size, np.uint8)
         for start in range(0, size + 1, AT_ONCE):  # to the end, where the checksum is compared
             content.data[start : start + AT_ONCE] = member.read(AT_ONCE)  # no more and no less
+        if dtype.kind == "U" and content.view(f"{dtype.str[0]}u4").max(initial=0) > sys.maxunicode:
+            raise ValueError("a character that does not exist")  # to NumPy a system error
         return content.view(dtype).reshape(shape, order="F" if fortran else "C")
     except Exception as e:
         raise ValueError(f"{it} is damaged, or too large for the memory") from e

@@ -195,6 +195,12 @@ def column_names(X: object) -> list[str] | None:
     return None if columns is None else [str(name) for name in columns]
 
 
+def _check_indices(X: Sparse) -> None:
+    X.check_format()
+    if (np.diff(X.indptr) < 0).any():  # which SciPy lets pass where the last one is 0
+        raise ValueError("index pointers must not fall")
+
+
 def as_table(name: str, X: Data, width: int | str = "n_features") -> Array | Sparse:
     """`X` as a table of real numbers in their own dtype, in CSR format if it is sparse.
 
@@ -204,9 +210,10 @@ def as_table(name: str, X: Data, width: int | str = "n_features") -> Array | Spa
     if is_sparse(X):
         if X.dtype.kind not in "fiub":
             raise TypeError(f"{name} must be an array of real numbers, got {describe(X)}")
-        with named(name):
+        with named(name):  # indices out of range would read any memory
+            if hasattr(X, "indptr"):
+                _check_indices(X)
             table = sparse.csr_array(X)
-            table.check_format()  # indices out of range would read any memory
         if not table.has_canonical_format:
             table = table.copy()
             table.sum_duplicates()

@@ -8,6 +8,7 @@ import pytest
 import tinyreg as tr
 from tests.support.commands import QUICK
 from tinyreg.cli.main import main
+from tinyreg.study.model import Model
 
 CHECKS = [
     [],
@@ -44,16 +45,44 @@ def test_check_fails_what_is_wrong_with_status_1(capsys, monkeypatch):
     assert "a 2 too much" in out
 
 
-def test_check_takes_a_trained_network_at_its_own_zeros(tmp_path, capsys):
+def test_check_takes_a_trained_network_at_its_own_zeros(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tinyreg.cli.options.find_spec", lambda name: None)  # no pictures
     arguments = ["compare", *QUICK, "--lam", "1e-2", "--methods", "proximal", "--out"]
     assert main([*arguments, str(tmp_path)]) == 0
     capsys.readouterr()
-    model = str(tmp_path / "proximal.npz")
-    assert main(["check", "--model", model, "--lam", "1e-2", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    zeros = np.count_nonzero(tr.MLP.load(model).weights[0] == 0)
+    model, bare = str(tmp_path / "proximal.npz"), str(tmp_path / "bare.npz")
+    net = tr.MLP.load(model)
+    net.save(bare)  # of which nothing else is known
+    reports = []
+    for file, more in ((model, []), (model, ["--batch", "32"]), (bare, ["--lam", "1e-2"])):
+        assert main(["check", "--model", file, *more, "--json"]) == 0
+        reports.append(json.loads(capsys.readouterr().out))
+    zeros = np.count_nonzero(net.weights[0] == 0)
     assert zeros > 10
-    assert report["rows"][0]["zeros"]["count"] == zeros
+    assert {report["rows"][0]["zeros"]["count"] for report in reports} == {zeros}
+    assert {report["penalty"] for report in reports} == {
+        tr.L1(1e-2).value(net.params[: net.n_weights])
+    }
+    assert [report["notes"][-1] for report in reports] == [
+        "data: 1438 samples, all of the training part of digits",
+        "data: 32 samples, the first of the training part of digits",
+        "data: 32 samples, the first of digits",
+    ]
+
+
+def test_a_model_of_other_data_is_not_checked_on_the_digits(tmp_path, capsys):
+    net = tr.MLP((64, 10))
+    command = {"data": "images.csv", "rows": 9, "target": None, "penalty": "l2", "lam": 0.5}
+    command |= {"test_share": 0.2, "split_seed": 0, "class_weight": None}
+    settings = {"command": command}
+    Model(net, tr.SquaredError(), [f"p{i}" for i in range(64)], settings=settings).save(
+        tmp_path / "m.npz"
+    )
+    assert main(["check", "--model", str(tmp_path / "m.npz")]) == 0
+    out = capsys.readouterr().out
+    assert out.rstrip().endswith("32 random normal samples, no data of the model (see --data)")
+    assert "gradient of SquaredError() of MLP((64, 10)" in out
+    assert "penalty L2(lam=0.5)" in out
 
 
 @pytest.mark.parametrize("loss", ["softmax", "squared"])

@@ -67,6 +67,8 @@ def test_progress_is_shown_on_a_terminal(monkeypatch, capsys):
         (["--lr", "0.01", "--dtype", "float32"], {"optimizer": tr.Adam(0.01), "dtype": "float32"}),
         (["--batch-size", "100", "--seeds", "3,1"], {"batch_size": 100, "seeds": [3, 1]}),
         (["--test-share", "0.5"], {"n_train": 899, "n_test": 898}),
+        (["--class-weight", "balanced"], {"class_weight": "balanced"}),
+        (["--class-weight", "3=2,8=0.5"], {"class_weight": "{3: 2.0, 8: 0.5}"}),
     ],
 )
 def test_every_option_reaches_the_runs(capsys, options, expected):
@@ -74,6 +76,15 @@ def test_every_option_reaches_the_runs(capsys, options, expected):
     settings = json.loads(capsys.readouterr().out)["settings"]
     for key, value in expected.items():
         assert settings[key] == (repr(value) if key == "optimizer" else value)
+
+
+def test_another_split_holds_other_samples_back(capsys):
+    arguments = ["compare", *QUICK, "--methods", "none", "--json", "--split-seed"]
+    scores = []
+    for seed in ("0", "0", "1"):
+        assert main([*arguments, seed]) == 0
+        scores.append(json.loads(capsys.readouterr().out)["runs"][0]["objective"])
+    assert scores[0] == scores[1] != scores[2]
 
 
 def test_a_table_of_ones_own_classifies_and_regresses(csv_file, capsys):
@@ -92,6 +103,9 @@ def test_a_table_of_ones_own_classifies_and_regresses(csv_file, capsys):
     assert content["settings"]["task"] == "regression"
     assert content["settings"]["standardised"] is True
     assert content["runs"][0]["test_score"] > 0.9
+    assert main(["compare", "--data", str(numbers), *options, "--lam", "0.2"]) == 0
+    kept = json.loads(capsys.readouterr().out)["inputs"]["proximal"]
+    assert {"a"} <= {*kept} < {"a", "b", "c", "class"}
 
 
 def test_an_npz_of_ones_own(tmp_path, capsys):
@@ -121,6 +135,9 @@ BAD = [
     ["--dtype", "float16"],
     ["--test-share", "2"],
     ["--task", "regress"],
+    ["--split-seed", "-1"],
+    ["--class-weight", "10=2"],
+    ["--class-weight", "balance"],
     ["--target", "a"],
     ["--data", "missing.csv"],
     ["--data", "."],
@@ -160,7 +177,8 @@ def test_text_targets_are_no_numbers_to_regress_on(csv_file, capsys):
     assert "--task regression needs numbers in the target" in capsys.readouterr().err
 
 
-def test_compare_prints_and_writes_the_convergence_of_the_solvers(tmp_path, capsys):
+def test_compare_prints_and_writes_the_convergence_of_the_solvers(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tinyreg.cli.options.find_spec", lambda name: None)  # no pictures
     arguments = ["compare", *QUICK[:-1], "5", "--methods", "proximal", "--out", str(tmp_path)]
     assert main(arguments) == 0
     assert "subgradient, 1/√k" in capsys.readouterr().out

@@ -93,7 +93,7 @@ def test_a_sample_and_weights_of_ones_own(options, prediction, cost, content):
 
 def test_a_class_of_ones_own(content):
     sections = content(
-        "--sizes", "2,3", "--x=-1.5,2e1", "--target", "2", "--loss", "softmax", "--seed", "4"
+        "--sizes", "2,3", "--x", "-1.5,2e1", "--target", "2", "--loss", "softmax", "--seed", "4"
     )
     (W,), x = tr.MLP((2, 3), seed=4).weights, np.array([[-1.5, 20.0]])
     np.testing.assert_allclose(numbers(sections, "Forward", "z1"), x @ W)

@@ -1,6 +1,7 @@
 """`tinyreg path`: what it prints and writes, and what it refuses."""
 
 import json
+import re
 
 import pytest
 
@@ -10,7 +11,9 @@ WALK = ["--hidden", "8", "--seeds", "0,1", "--first-epochs", "1", "--epochs", "1
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_path_prints_tables_and_writes_files(tmp_path, capsys, workers):
+def test_path_prints_tables_and_writes_files(tmp_path, capsys, monkeypatch, workers):
+    if workers == "2":
+        monkeypatch.setattr("tinyreg.cli.options.find_spec", lambda name: None)  # no pictures
     options = [*WALK, "--lams", "1e-4,1e-2", "--workers", workers, "--out", str(tmp_path)]
     assert main(["path", *options]) == 0
     out, _ = capsys.readouterr()
@@ -42,6 +45,26 @@ def test_path_takes_a_range_of_lambda_and_a_table(csv_file, capsys):
     assert settings["loss"] == "SquaredError()"
 
 
+def test_inputs_are_told_by_their_names_and_rare_classes_by_their_recall(csv_file, capsys):
+    options = ["--hidden", "0", "--lams", "0.01,0.1,0.2", "--methods", "proximal"]
+    lines = enumerate(csv_file.read_text().splitlines())
+    rare = [line.rpartition(",")[0] for i, line in lines if "yes" not in line or i % 4 == 0]
+    csv_file.write_text("\n".join(rare))
+    assert main(["path", "--data", str(csv_file), *options, "--class-weight", "balanced"]) == 0
+    out, _ = capsys.readouterr()
+    assert "keeps 1 of 3 inputs: a\n" in out
+    assert "class weights balanced" in out
+    assert re.search(r"always 'no', the commonest class: 0\.\d+, balanced 0\.500\n", out)
+    scores = []
+    for seed in ("0", "0", "4"):
+        arguments = ["path", "--data", str(csv_file), *options, "--split-seed", seed, "--json"]
+        assert main(arguments) == 0
+        content = json.loads(capsys.readouterr().out)
+        scores.append(content["points"][0]["objective"])
+        assert content["points"][0]["test_balanced"] > 0.8
+    assert scores[0] == scores[1] != scores[2]
+
+
 def test_a_walk_that_breaks_off_is_status_1(capsys):
     options = ["--optimizer", "sgd", "--lr", "1e200", "--lams", "0.1", "--seeds", "0"]
     assert main(["path", *WALK, *options, "--methods", "proximal"]) == 1
@@ -60,6 +83,8 @@ def test_a_walk_that_breaks_off_is_status_1(capsys):
         ["--methods", "none"],
         ["--validation-share", "1"],
         ["--fresh"],
+        ["--split-seed", "-1"],
+        ["--class-weight", "10=2"],
     ],
     ids=" ".join,
 )

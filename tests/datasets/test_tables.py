@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinyreg as tr
+from tinyreg.datasets.tables import load_rows, read_table
 
 
 def table(tmp_path, text, name="table.csv"):
@@ -83,7 +84,7 @@ def test_an_npz_has_its_arrays_by_name(tmp_path):
     X, y = tr.load_table(path)
     assert (X.dtype, X.shape, y.tolist()) == (np.float64, (3, 2), [0.5, 1, 2])
     assert tr.load_table(path, "k")[1].tolist() == [0, 1, 1]
-    with pytest.raises(ValueError, match=r"target: there is no array 'z' .* has X, y, k"):
+    with pytest.raises(ValueError, match=r"target: there is no array 'z' .* has 'X', 'y', 'k'; "):
         tr.load_table(path, "z")
 
 
@@ -95,8 +96,12 @@ def test_an_npz_has_its_arrays_by_name(tmp_path):
         ("a,b\n", None, "has only column names"),
         ("a\n1\n", None, "has 1 column"),
         ("a,b\n1,2\n3\n", None, "line 3 of .* has 1 cells, the others have 2"),
-        ("a,b\n1,2\nx,4\n", None, "line 3 of .* has 'x' in the feature column 'a', wanted a num"),
-        ("a,b\n1,2\n,4\n", None, "line 3 of .* has '' in the feature column 'a', wanted a number"),
+        (
+            "a,b\n1,2\nx,4\n",
+            None,
+            "line 3 of .* has 'x' in the feature column 'a', wanted a fin",
+        ),
+        ("a,b\n1,2\n,4\n", None, "line 3 of .* has '' in the feature column 'a', wanted a fin"),
         ("a,b\n1,2\nnan,4\n", None, "line 3 .* 'nan' in the feature column 'a', wanted a finite"),
         ("a,b\n1,2\n-inf,4\n", None, "line 3 .* '-inf' .* wanted a finite number"),
         ("x,y\n1,1.5\n2,NA\n3,2\n", None, "line 3 .* 'NA' in the target column 'y', wanted a fin"),
@@ -104,10 +109,30 @@ def test_an_npz_has_its_arrays_by_name(tmp_path):
         ('a,b\n1,"2\n' + "x" * 140_000, None, "path must be a table, .* is not: line 3"),
         ("a,b\n1,2\n3,\n", None, "line 3 of .* has '' in the target column 'b'"),
         ("a,b\n1,2\n3,nan\n", None, "line 3 of .* has 'nan' in the target column 'b'"),
-        ("a,b\n1,2\n", "c", "target: there is no column 'c' in .* which has a, b"),
+        ("a,b\n1,2\n", "c", "target: there is no column 'c' in .* which has 'a', 'b'"),
         ("a,b\n1,2\n", 2, "target: there is no column 2"),
         ("a,b\n1,2\n", "--1", "target: there is no column '--1'"),
         ("1,2\n3,4\n", "label", "target: there is no column 'label'"),
+        ("a,b\n1,2\n", "²", "target: there is no column '²'"),
+        ("a,b\n1,2\n", "1" * 5000, "target: there is no column '1{50,59} in"),
+        ("a,b\n1,²\n3,4\n", None, "line 2 of .* has '²' in the target column 'b'"),
+        (
+            "a,b\n1_000,2\n",
+            None,
+            "line 2 of .* has '1_000' in the feature column 'a'",
+        ),
+        ("a,b,a\n1,2,3\n", None, "each column must have its own name, .* repeats 'a'"),
+        ("b,a,b\n1,2,3\n", "b", "each column must have its own name, .* repeats 'b'"),
+        (
+            ",a,b\n0,2,3\n1,5,6\n",
+            None,
+            "column 1 of .* has no name, as the row index .* index=F",
+        ),
+        (",0,1\n0,2,3\n1,5,6\n", None, "column 1 of .* has no name, as the row index"),
+        (",0,y\n0,2,3\n1,5,6\n", "y", "column 1 of .* has no name, as the row index"),
+        ("Unnamed: 0,a,b\n0,2,3\n1,5,6\n", None, "column 1 of .* has no name, as the row index"),
+        ("a,b,\n0,2,3\n1,5,6\n", None, "column 3 of .* has no name$"),
+        (",2,3\n1,5,6\n", None, "line 1 of .* has '' in the feature column '0'"),
     ],
 )
 def test_a_bad_table_is_named(tmp_path, text, target, words):
@@ -141,3 +166,95 @@ def test_files_that_are_no_tables_are_named(tmp_path):
         tr.load_table(tmp_path / "y.npz")
     with pytest.raises(TypeError, match="target must be a column's name or number, got float"):
         tr.load_table(tmp_path / "x.npz", 1.5)
+
+
+MIXED = """age,city,wage,kind,label
+3,Oslo,1.5,r,0
+?,Rome,2,s,1
+5,Oslo,NA,r,1
+7,,inf,s,0
+"""
+
+
+def test_all_bad_cells_are_counted_and_their_columns_named(tmp_path):
+    told = (
+        r"line 2 .*'Oslo' in the feature column 'city'.* in all: 7 text \('city', 'kind'\), "
+        r"3 missing \('age', 'wage', 'city'\), 1 infinite \('wage'\); a way out"
+    )
+    with pytest.raises(ValueError, match=told):
+        read_table(table(tmp_path, MIXED))
+    wide = ",".join("abcdefgh") + "\n" + ",".join("ppppppp1") + "\n"
+    told = r"7 text \('a', 'b', 'c', 'd', 'e' and 2 more\); .* 'e', \.\.\.\]"
+    with pytest.raises(ValueError, match=told):
+        read_table(table(tmp_path, wide))
+
+
+def way_out(path):
+    """Do as the message says."""
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match="a way out, with pandas: ") as caught:
+        read_table(path)
+    code = str(caught.value).partition("with pandas: ")[2]
+    exec(code.removesuffix(", in which the target is to be named"), {"pd": pandas})
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("header", [True, False])
+def test_the_way_out_of_the_message_leads_out(tmp_path, monkeypatch, delimiter, header):
+    monkeypatch.chdir(tmp_path)
+    text = MIXED.replace("inf", "2").replace(",", delimiter)
+    way_out(table(tmp_path, text if header else text.partition("\n")[2]))
+    whole = read_table("new.csv", "label" if header else "x4")
+    assert (whole.X.tolist(), whole.y.tolist()) == ([[3, 1.5, 1, 1]], [0])
+    way_out(table(tmp_path, "a,b\n1,1\n,2\n3,3\n"))
+    assert read_table("new.csv").X.tolist() == [[1], [3]]
+
+
+def test_a_table_has_the_names_of_its_columns(tmp_path):
+    named = read_table(table(tmp_path, "a,b,c\n1,2,0\n3,4,1\n"), "b")
+    assert (named.columns, named.target) == (["a", "c"], "b")
+    nameless = read_table(table(tmp_path, "1,2,0\n3,4,1\n"), 0)
+    assert (nameless.columns, nameless.target) == (["x0", "x1"], "0")
+
+
+PETS = "name,b,a,label\nTom,2,1,0\nAnn,4,3,1\n"
+
+
+def test_columns_are_taken_by_name_and_others_left_unread(tmp_path):
+    path = table(tmp_path, PETS)
+    picked = read_table(path, "label", ["a", "b"])
+    assert (picked.X.tolist(), picked.y.tolist()) == ([[1, 2], [3, 4]], [0, 1])
+    assert picked.columns == ["a", "b"]
+    assert load_rows(path, ["a", "b"]).tolist() == [[1, 2], [3, 4]]
+    assert load_rows(path, ["b"]).tolist() == [[2], [4]]
+    years = table(tmp_path, "1990,1991\n1,2\n", "years.csv")
+    assert load_rows(years, ["1991", "1990"]).tolist() == [[2, 1]]
+    frame = table(tmp_path, ",a,b\n0,1,2\n", "frame.csv")
+    assert load_rows(frame, ["a", "b"]).tolist() == [[1, 2]]
+
+
+def test_columns_without_names_are_taken_by_position(tmp_path):
+    path = table(tmp_path, "1,2\n3,4\n")
+    assert load_rows(path, ["a", "b"]).tolist() == [[1, 2], [3, 4]]
+    one = read_table(path, 0, ["a"])
+    assert (one.X.tolist(), one.y.tolist(), one.columns) == ([[2], [4]], [1, 3], ["a"])
+    assert load_rows(table(tmp_path, "5\n"), ["a"]).tolist() == [[5]]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "words"),
+    [
+        (PETS, "cad", "there is no column 'c', 'd' in .* which has 'name', 'b', 'a', 'label'"),
+        (PETS, "cdefghi", "there is no column 'c', 'd', 'e', 'f', 'g' and 2 more in"),
+        ("1,2,0\n", "ab", "path must have the 2 inputs 'a', 'b', .* has 3, without names"),
+        ("Tom,2,0\n", "ab", "path must have the 2 inputs 'a', 'b', .* has 3, without names"),
+        ("a,b\n1,x\n", "ab", "line 2 of .* has 'x' in the feature column 'b'"),
+        ("a,b,a\n1,2,3\n", "ab", "each column must have its own name, .* repeats 'a'"),
+        ("a,b\n", "ab", "has only column names"),
+        ("", "ab", "is empty"),
+        ("a,b\n1\n", "ab", "line 2 of .* has 1 cells, the others have 2"),
+    ],
+)
+def test_rows_without_the_wanted_columns_are_refused(tmp_path, text, columns, words):
+    with pytest.raises(ValueError, match=words):
+        load_rows(table(tmp_path, text), list(columns))

@@ -9,6 +9,7 @@ from scipy import sparse
 
 import tinyreg as tr
 from tinyreg.datasets.scaling import Scaling
+from tinyreg.explain.sample import prepared
 from tinyreg.render.document import Equation, Table, number
 from tinyreg.study.model import Model
 
@@ -213,3 +214,9 @@ def test_a_data_frame_must_have_the_columns_of_the_model_in_its_order():
     assert str(explained(model, frame[:1], PRICE[:1])) == str(explained(model, X[:1], PRICE[:1]))
     with pytest.raises(ValueError, match="X must have the columns of the model"):
         explained(model, frame[["size", "age", "same"]], PRICE)
+
+
+def test_the_classes_of_a_model_may_stand_in_any_order():
+    model = model_of(tr.SoftmaxCrossEntropy(), 3, classes=np.array(["b", "c", "a"]))
+    _, y = prepared(model, np.ones((4, 3)), ["a", "b", "c", "b"])
+    assert y.tolist() == [2, 0, 1, 0]

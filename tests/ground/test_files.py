@@ -306,6 +306,8 @@ EVIL = {
     "inflated": lambda: archive(a=member(header("<f8", (2**22,)), LARGE)),
     "each within the bound, but not both": lambda: archive(a=np.zeros(100_000), b=np.zeros(90_000)),
     "a text of 2 GB": lambda: archive(a=member(header("<U500000000", ()))),
+    "no character": lambda: archive(b=member(header("<U1", ()), b"\xff\xff\xff\x7f")),
+    "no character in the other order": lambda: archive(b=member(header(">U1", ()), b"\1\0\0\0")),
     "texts of no length": lambda: archive(a=member(header("<U0", (10**12,)))),
     "negative": lambda: archive(a=member(header("<f8", (-1, -3)), bytes(24))),
     "more numbers than declared": lambda: archive(a=member(header("<f8", (2,)), bytes(24))),

@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-from scipy import sparse
 
 import tinyreg as tr
 from tinyreg.datasets.splits import train_test_split
@@ -21,6 +20,7 @@ MEASURES = [
     "penalty",
     "train_score",
     "test_score",
+    "test_balanced",
     "exact_zeros",
     "near_zeros",
     "dead_inputs",
@@ -226,7 +226,7 @@ def test_dead_units_and_inputs_are_counted():
 def test_the_json_is_as_documented(comparison, tmp_path):
     comparison.to_json(tmp_path / "comparison.json")
     content = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
-    assert list(content) == ["settings", "runs"]
+    assert list(content) == ["settings", "inputs", "runs"]
     assert content["settings"]["sizes"] == [64, 16, 10]
     assert content["settings"]["methods"] == list(METHODS)
     for run in content["runs"]:
@@ -251,10 +251,11 @@ def test_the_table_shows_mean_and_spread(comparison):
 
 def test_the_document_is_markdown_too(comparison):
     title, _, _, *table, verdict = filter(None, to_markdown(comparison.document()).splitlines())
+    table, notes = table[: 2 + 14], table[2 + 14 :]
     assert title.startswith("# data: 160 training and 40 test samples")
     assert table[0] == "|  | none | subgradient | proximal | decoupled | naive |"
     assert all(line.count("|") - line.count(r"\|") == 7 for line in table)
-    assert len(table) == 2 + 13
+    assert [note.split()[0] for note in notes] == ["always", "proximal"]
     assert verdict == comparison.verdict().replace("|", r"\|").replace("<", r"\<")
 
 
@@ -296,7 +297,7 @@ def test_regression_reports_r2():
 
 
 @pytest.mark.parametrize("dtype", [None, object])
-@pytest.mark.parametrize("labels", [["b", "a", "c"], [-1, 0, 7], [True, False, True]])
+@pytest.mark.parametrize("labels", [["b", "a", "c"], [-1, 0, 1], [True, False, True]])
 def test_labels_may_be_anything_that_sorts(labels, dtype):
     rng = np.random.default_rng(0)
     X, codes = rng.normal(size=(30, 2)), np.arange(30) % 3
@@ -345,18 +346,13 @@ def test_float32_and_progress(tmp_path):
         ({"dtype": "half"}, ValueError, "dtype must be"),
         ({"task": "clustering"}, ValueError, "task must be one of classification, regression"),
         ({"task": "regression", "y": ["a"] * 160}, TypeError, "y must be a dense array of real"),
-        ({"task": "classification", "y": np.ones(160)}, TypeError, "y must be class labels"),
+        ({"task": "classification", "y": np.ones(160) / 3}, ValueError, "y must be class labels"),
         ({"X": np.full((160, 64), np.nan)}, ValueError, "X must be finite"),
-        (
-            {"X": sparse.csr_matrix(np.eye(160, 64))},
-            TypeError,
-            "X must be a dense array .* got csr",
-        ),
         ({"X_test": None}, TypeError, "X_test must be a dense array of real numbers, got NoneType"),
-        ({"X": np.zeros((0, 64))}, ValueError, "X must have shape"),
+        ({"X": np.zeros((0, 64))}, ValueError, "X must not be empty"),
         ({"X": np.zeros(5)}, ValueError, "X must have shape"),
         ({"y": np.zeros(5, int)}, ValueError, "y must hold a target for each of the 160 samples"),
-        ({"X_test": np.zeros((40, 3))}, ValueError, "X_test, y_test: X must have shape"),
+        ({"X_test": np.zeros((40, 3))}, ValueError, r"X_test must have shape \(n_samples, 64\)"),
         ({"y_test": np.full(40, 11)}, ValueError, "y_test must hold labels that y has too, got 11"),
     ],
 )
@@ -463,7 +459,8 @@ def test_large_numbers_are_in_powers_of_ten_in_every_table():
     X = np.random.default_rng(0).normal(size=(60, 3))
     y = 1e12 * X[:, 0]
     F = np.mean(y**2) / 2
-    result = tr.compare(X, y, X, y, hidden=(), epochs=2, seeds=(0, 1), convergence=2)
+    with pytest.warns(UserWarning, match="y has mean"):
+        result = tr.compare(X, y, X, y, hidden=(), epochs=2, seeds=(0, 1), convergence=2)
     assert F > 1e23
     assert not re.search(r"\d{7}", str(result))
     lines = str(result).splitlines()

@@ -7,7 +7,9 @@ import os
 import re
 import signal
 import time
+import tracemalloc
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from tinyreg.core.training import METHODS
 from tinyreg.datasets.splits import train_test_split
 from tinyreg.render.markdown import to_markdown
 from tinyreg.solvers.schedules import cosine
+from tinyreg.study.model import Model
 from tinyreg.study.path import LambdaPath
 from tinyreg.study.runs import Setup
 from tinyreg.study.walk import Failure, Point, Walk, is_dead, measure, with_lam
@@ -109,23 +112,28 @@ def test_progress_is_told_stop_by_stop(result):
     assert len(lines) == len([p for p in result.points if p.seed == 0])
 
 
-def table(scores, zeros=None, method="proximal"):
+BLANK = Model(tr.MLP((4, 2)), tr.SquaredError(), ["a", "b", "c", "d"])
+
+
+def table(scores, zeros=None, method="proximal", **settings):
     """A path with given validation scores: a row for each seed, a column for each λ."""
     points = [
         Point(
             method, seed, lam, 1, 1, 0, zeros[i] if zeros else 0.1 * i, 0, 3, 2, 0.9, score,
-            score - 0.1, 1e-3, 1,
+            score - 0.1, 1e-3, 1, validation_balanced=-score,
         )
         for seed, row in enumerate(scores)
         for i, (lam, score) in enumerate(zip([0.1, 0.2, 0.3, 0.4], row, strict=False))
     ]  # fmt: skip
-    settings = {
+    settings |= {
         "seeds": list(range(len(scores))),
         "methods": [method],
         "n_train": 5,
         "n_validation": 5,
         "n_test": 5,
         "sizes": [4, 2],
+        "class_weight": settings.get("class_weight"),
+        "always": None,
         "activation": "relu",
         "loss": "",
         "penalty": "",
@@ -133,7 +141,8 @@ def table(scores, zeros=None, method="proximal"):
         "first_epochs": 1,
         "epochs": 1,
     }
-    return LambdaPath(settings, points, [])
+    params = {method: np.zeros((4, BLANK.net.n_params))}
+    return LambdaPath(settings, points, [], BLANK, params)
 
 
 def test_the_one_standard_error_rule_by_hand():
@@ -179,7 +188,7 @@ def test_the_document_is_markdown_too(result):
     lines = to_markdown(result.document()).splitlines()
     assert lines[0].startswith("# data: 96 training, 24 validation and 30 test samples")
     stops = [line for line in lines if line.startswith("|") and "e-03 |" in line]
-    assert {line.count("|") for line in stops} == {11}
+    assert {line.count("|") for line in stops} == {12}
     for method in ("subgradient", "proximal"):
         assert f"{method}  (\\* best validation score, + one-standard-error choice)" in lines
 
@@ -187,28 +196,252 @@ def test_the_document_is_markdown_too(result):
 def test_the_picture_is_drawn(result, tmp_path):
     image = pytest.importorskip("matplotlib.image", reason="needs the plot extra")
     failed = [Failure("subgradient", seed, 0.1, "diverged") for seed in (0, 1)]
-    for some in (result, LambdaPath(result.settings, result.points, failed)):
-        some.plot(tmp_path / "path.png")
-        assert min(image.imread(tmp_path / "path.png").shape[:2]) > 300
+    dataclasses.replace(result, failures=failed).plot(tmp_path / "path.png")
+    assert min(image.imread(tmp_path / "path.png").shape[:2]) > 300
 
 
 def test_no_hidden_layer_no_test_data_and_real_targets():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(80, 5))
-    y = X[:, 0] - 2 * X[:, 1] + 0.1 * rng.normal(size=80)
-    largest = tr.lambda_max(X[:60], y[:60], tr.SquaredError())
+    X, y = linear("squared")
+    result = tr.path(X, y, X, y, lams=[0.1, 0.2], hidden=(), epochs=1, seeds=[0])
+    assert {(point.test_score, point.test_balanced) for point in result.points} == {(None, None)}
+    assert {point.active_units for point in result.points} == {0}
+    text = str(result)
+    assert "validation score at the smallest λ whose share" in text
+    assert re.search(r" train  valid  resid +gap\n", text)
+
+
+def linear(kind, n=90, d=12):
+    """Correlated columns of several sizes, of which three matter, and targets of a kind."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(n, d)) @ (np.eye(d) + 0.4 * rng.normal(size=(d, d)))
+    X *= np.linspace(0.5, 1.5, d)
+    z = X[:, [0, 4, 7]] @ [[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 1.0]]
+    z += rng.normal(size=z.shape)
+    if kind == "squared":
+        return X, z[:, 0] + 3
+    if kind == "sigmoid":
+        return X, np.where(z > 1, 1, 0)
+    return X, np.array(["few", "many", "some"])[(z + np.array([0, 2, 1])).argmax(axis=1)]
+
+
+def slopes(kind, X, y, W, b, classes, weights):
+    """∂L/∂W and ∂L/∂b, from the formulas."""
+    z, target = X @ W + b, y.reshape(len(X), -1)
+    if kind == "softmax":
+        target = y[:, np.newaxis] == classes
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+    predicted = {
+        "squared": lambda: z,
+        "sigmoid": lambda: 1 / (1 + np.exp(-z)),
+        "softmax": lambda: e / e.sum(axis=1, keepdims=True),
+    }[kind]()
+    error = weights[:, np.newaxis] / weights.sum() * (predicted - target)
+    return X.T @ error, error.sum(axis=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "class_weight", "penalty", "ridge", "form"),
+    [
+        ("squared", None, tr.L1(1.0), 0, np.asarray),
+        ("squared", None, [tr.ElasticNet(2.0, 1.0)], 0.5, sparse.csr_array),
+        ("sigmoid", None, tr.L1(3.0), 0, sparse.coo_matrix),
+        ("softmax", None, tr.ElasticNet(1.0, 0.1), 0.1, np.asarray),
+        ("softmax", "balanced", tr.L1(1.0), 0, sparse.csc_array),
+    ],
+)
+def test_without_hidden_layers_the_proximal_walk_is_the_lasso_path(
+    kind, class_weight, penalty, ridge, form
+):
+    X, y = linear(kind)
+    classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    weights = 1 / counts[codes] if class_weight else np.ones(len(X))
+    loss = {"squared": tr.SquaredError(), "sigmoid": tr.SigmoidCrossEntropy()}.get(kind)
+    targets = codes if loss is None else y
+    largest = tr.lambda_max(form(X), targets, loss or tr.SoftmaxCrossEntropy(), weights)
+    lams = [share * largest for share in (0.01, 0.1, 0.3, 0.7, 0.999, 1, 2)]
     result = tr.path(
-        X[:60], y[:60], X[60:], y[60:], lams=[0.2 * largest, 1.05 * largest], hidden=(),
-        optimizer=tr.SGD(0.1), first_epochs=300, epochs=200, batch_size=60,
-        methods=["proximal"], seeds=[0],
+        form(X), y, X, y, loss=loss, lams=lams, hidden=(), methods=["proximal"],
+        class_weight=class_weight, penalty=penalty,
     )  # fmt: skip
-    assert [point.exact_zeros for point in result.points] == [0.6, 1.0]  # dead at λ_max
-    objective = tr.Objective(tr.MLP((5, 1)), tr.SquaredError(), tr.L1(0.2 * largest))
-    best = tr.minimize(objective, X[:60], y[:60], tol=1e-10).fun
-    assert result.points[0].objective == pytest.approx(best, rel=1e-6)
-    assert result.points[0].test_score is None
-    assert result.points[0].active_units == 0
-    assert "validation score at the smallest λ whose share" in str(result)
+    assert result.lams("proximal") == lams[:6]  # at λ_max it ends
+    for point in result.points:
+        net = result.model("proximal", point.lam).net
+        (W,), (b,) = net.weights, net.biases
+        dW, db = slopes(kind, X, y, W, b, classes, weights)
+        dW, zero = dW + 2 * ridge * point.lam * W, W == 0
+        # A slope that is below λ, be it by little, leaves no weight; where there is one, it is λ.
+        assert np.all(np.abs(dW[zero]) <= (1 + 1e-6) * point.lam)
+        np.testing.assert_allclose(-dW[~zero], point.lam * np.sign(W[~zero]), rtol=2e-3)
+        assert np.abs(db).max() < 1e-5
+        assert point.certified
+        assert 0 <= point.gap <= 1e-6 * max(1, point.objective)
+        assert point.exact_zeros == zero.mean()
+    assert [point.exact_zeros < 1 for point in result.points] == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("kind", ["squared", "sigmoid", "softmax"])
+@pytest.mark.parametrize("share", [1, 1 + 1e-12, 1.001, 1e30])
+def test_nothing_is_left_from_lambda_max_on(kind, share, dtype):
+    X, y = linear(kind)
+    X = X.astype(dtype)
+    targets = np.unique(y, return_inverse=True)[1] if kind == "softmax" else y
+    loss = {"squared": tr.SquaredError(), "sigmoid": tr.SigmoidCrossEntropy()}.get(kind)
+    largest = tr.lambda_max(X, targets, loss or tr.SoftmaxCrossEntropy())
+    result = tr.path(
+        X, y, X, y, loss=loss, lams=[0.3 * largest, share * largest], hidden=(), dtype=dtype,
+        methods=["proximal"], seeds=[3, 7],
+    )  # fmt: skip
+    some, none = result.points  # one walk for all seeds
+    assert (some.seed, none.seed, none.exact_zeros) == (3, 3, 1)
+    assert 0 < some.exact_zeros < 1
+    assert some.certified
+    assert none.certified
+
+
+def test_the_inputs_left_are_those_of_coordinate_descent():
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="needs scikit-learn")
+    X, y = linear("squared")
+    lams = np.geomspace(1e-3, 1, 15) * tr.lambda_max(X, y, tr.SquaredError())
+    result = tr.path(X, y, X, y, lams=lams, hidden=(), methods=["proximal"])
+    centred = X - X.mean(axis=0), y - y.mean()
+    _, W, _ = linear_model.lasso_path(*centred, alphas=lams[::-1], tol=1e-12, max_iter=100_000)
+    for lam, w in zip(lams, W.T[::-1], strict=True):
+        kept = {f"x{i}" for i in np.flatnonzero(np.abs(w) > 1e-9)}
+        assert set(result.inputs("proximal", lam)) == kept
+    assert len(kept) == 0 < len(result.inputs("proximal", lams[7])) < 12
+
+
+def test_group_lasso_without_hidden_layers_goes_to_its_stationary_point():
+    X, y = linear("softmax")
+    R = tr.GroupLasso(2.0, axis=1)
+    lams = [0.02, 0.1, 1.0, 2.0]  # at the third nothing is left, and the walk ends
+    result = tr.path(X, y, X, y, lams=lams, hidden=(), penalty=[R], methods=["proximal"])
+    assert result.lams("proximal") == lams[:3]
+    for point in result.points:
+        (W,), (b,) = (net := result.model("proximal", point.lam).net).weights, net.biases
+        dW, _ = slopes("softmax", X, y, W, b, np.unique(y), np.ones(len(X)))
+        zero, kappa = ~W.any(axis=1), point.lam * np.sqrt(3)
+        assert np.all(np.linalg.norm(dW[zero], axis=1) <= kappa * (1 + 1e-6))
+        norms = np.linalg.norm(W[~zero], axis=1, keepdims=True)
+        np.testing.assert_allclose(-dW[~zero], kappa * W[~zero] / norms, atol=2e-3 * point.lam)
+        assert point.active_inputs == np.sum(~zero)
+        assert (point.gap, point.certified) == (None, False)
+    assert 0 < result.points[1].active_inputs < 12
+    assert not re.search(r" gap\n", str(result))
+
+
+def test_each_layer_may_have_a_penalty_of_its_own(result):
+    own = {"penalty": [tr.GroupLasso(4.0, axis=1), None], "methods": ["proximal"], "seeds": (1,)}
+    other = tr.path(*data(), **SETTINGS | own)
+    for point in other.points[:3]:
+        net = other.model("proximal", point.lam).net
+        value = tr.GroupLasso(point.lam, axis=1).value(net.weights[0])
+        assert point.penalty == pytest.approx(value, rel=1e-12)
+        assert point.exact_zeros * net.n_weights == 8 * (64 - point.active_inputs)  # whole rows
+    same = [{"penalty": [tr.L1(5.0), tr.L1(5.0)]}, {"penalty": (tr.L1(1.0), tr.L1(1.0))}]
+    for settings in same:
+        alike = tr.path(*data(), **SETTINGS | settings)
+        F, G = ([point.objective for point in one.points] for one in (alike, result))
+        assert pytest.approx(G) == F
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_path_has_the_network_of_each_lambda_also_where_it_was_kept(dtype, tmp_path):
+    X, y, X_val, y_val, *_ = data()
+    settings, lines = SETTINGS | {"dtype": dtype, "out": tmp_path}, []
+    first = tr.path(X, y, X_val, y_val, **settings)
+    swapped = settings | {"seeds": (1, 0), "progress": lines.append}
+    again = tr.path(X, y, X_val, y_val, **swapped)
+    assert len([line for line in lines if line.endswith("kept from before")]) == len(lines) == 4
+    for walked, seed in ((first, 0), (again, 1)):
+        for point in (p for p in walked.points if p.seed == seed):
+            model = walked.model(point.method, point.lam)
+            F = tr.Objective(model.net, tr.SoftmaxCrossEntropy(), tr.L1(point.lam))
+            assert model.net.dtype == dtype
+            assert point.objective == pytest.approx(F.value(X, y), rel=1e-12)
+            assert point.validation_score == np.mean(model.predict(X_val) == y_val)
+            size = np.abs(model.net.weights[0]).sum(axis=1)
+            names = [f"x{i}" for i in np.argsort(-size, kind="stable") if size[i]]
+            assert walked.inputs(point.method, point.lam) == names
+            assert len(names) == point.active_inputs
+    with pytest.raises(ValueError, match="method and lam must be ones walked, got 'naive' and 1"):
+        first.model("naive", 1)
+
+
+def test_inputs_have_the_names_of_a_frame_and_classes_their_own(tmp_path):
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    X, y = linear("softmax")
+    frame = pandas.DataFrame(X, columns=[f"word {i}" for i in range(12)])
+    settings = {"lams": [0.03, 0.3], "hidden": (), "methods": ["proximal"]}
+    result = tr.path(frame, y, frame, y, **settings)
+    lam = result.best("proximal")[1]
+    kept = result.inputs("proximal", lam)
+    assert 0 < len(kept) < 12
+    assert f"at + seed 0 keeps {len(kept)} of 12 inputs: {', '.join(kept)}\n" in str(result)
+    assert result.to_dict()["best"]["proximal"]["inputs"] == kept
+    model = result.model("proximal", lam)
+    assert {*model.inputs()} == {*kept}
+    np.testing.assert_array_equal(model.predict(frame.iloc[:, ::-1]), model.predict(X))
+    assert {*model.predict(X)} == {"few", "many", "some"}
+    with pytest.raises(ValueError, match="X must have a name of its own for each column"):
+        tr.path(frame.rename(columns={"word 1": "word 0"}), y, X, y, **settings)
+
+
+def test_class_weights_are_in_the_objective_and_not_in_the_scores():
+    X, y = linear("softmax")
+    rare = np.flatnonzero((y != "few") | (np.arange(90) < 40))
+    X, y = X[rare], y[rare]
+    settings = {"lams": [1e-3, 0.03], "hidden": (4,), "epochs": 5, "seeds": [0]}
+    result = tr.path(X, y, X, y, X, y, **settings, class_weight={"few": 3.0})
+    for point in result.points:
+        model = result.model(point.method, point.lam)
+        p = model.probabilities(X)[np.arange(len(y)), np.unique(y, return_inverse=True)[1]]
+        weights = np.where(y == "few", 3.0, 1.0)
+        assert point.data_loss == pytest.approx(-np.average(np.log(p), weights=weights))
+        right = model.predict(X) == y
+        assert point.test_score == pytest.approx(np.mean(right))
+        recall = [right[y == label].mean() for label in np.unique(y)]
+        assert point.test_balanced == point.validation_balanced == pytest.approx(np.mean(recall))
+    assert " valid   test  balanced  resid\n" in str(result)
+    assert "class weights {'few': 3.0}" in str(result)
+    commonest = np.mean(y == "many")
+    assert f"always 'many', the commonest class: {commonest:.3f}, balanced 0.333" in str(result)
+
+
+def test_with_class_weights_the_balanced_accuracy_chooses():
+    scores = [[0.8, 0.9, 0.7, 0.6]]
+    assert table(scores).best("proximal") == (0.2, 0.2)
+    # In `table` it is the negative of the score.
+    assert table(scores, class_weight="balanced").best("proximal") == (0.4, 0.4)
+
+
+@pytest.mark.parametrize("hidden", [(), (5,)])
+def test_sparse_data_are_walked_as_dense_ones(hidden):
+    X, y = linear("squared")
+    X[np.random.default_rng(0).random(X.shape) < 0.7] = 0
+    settings = {"lams": [0.01, 0.1], "hidden": hidden, "seeds": [0], "epochs": 3}
+    dense = tr.path(X, y, X, y, X, y, **settings)
+    walked = tr.path(*(sparse.csr_array(X), y) * 3, **settings)
+    numbers = [
+        np.array(
+            [[v for v in point.values() if not isinstance(v, str)] for point in measures(each)]
+        )
+        for each in (dense, walked)
+    ]
+    np.testing.assert_allclose(*(array.astype(float) for array in numbers), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "copies"), [("float64", 0), ("float32", 0.5)])
+def test_at_most_one_converted_copy_of_the_data_is_made(dtype, copies):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(4000, 200)), rng.normal(size=4000)
+    settings = {"lams": [0.1], "hidden": (2,), "first_epochs": 1, "seeds": [0], "dtype": dtype}
+    tracemalloc.start()
+    tr.path(X, y, X[:50], y[:50], **settings)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < (copies + 0.4) * X.nbytes
 
 
 def test_a_walk_that_diverges_keeps_what_came_before():
@@ -384,14 +617,6 @@ def test_a_walk_that_broke_off_does_not_shorten_the_others():
     assert result.mean("proximal", "validation_score")[0] == pytest.approx(0.8)
 
 
-def test_without_hidden_layers_the_walk_ends_at_lambda_max():
-    X, y = data()[:2]
-    largest = tr.lambda_max(X, y, tr.SoftmaxCrossEntropy())
-    lams = [0.5 * largest, 0.9 * largest, 1.5 * largest, 5 * largest]
-    result = tr.path(*data(), lams=lams, hidden=(), first_epochs=1, epochs=1, seeds=[0])
-    assert result.lams("subgradient") == lams[:3]
-
-
 def test_a_net_is_dead_where_any_layer_is():
     net = tr.MLP((4, 3, 2))
     assert not is_dead(net)
@@ -409,7 +634,7 @@ def test_a_unit_is_active_with_weights_on_both_sides():
         methods=["proximal"], hidden=(6,), activation="relu", dtype="float64",
         optimizer=tr.SGD(0.1), epochs=1, batch_size=32, seeds=[0],
     )  # fmt: skip
-    task = Walk(setup, "proximal", 0, (0.1,), 1)
+    task = Walk(setup, "proximal", 0, (0.1,), 1, np.inf)
     net, history = tr.MLP((64, 6, 10), seed=0), tr.History([1.0], [0.0], [1.0], [0.0])
 
     def active():
@@ -421,13 +646,47 @@ def test_a_unit_is_active_with_weights_on_both_sides():
     assert active() == 4
 
 
-def test_a_penalty_is_walked_by_its_lambda():
-    assert with_lam(tr.L2(3.0), 0.5) == tr.L2(0.5)
-    assert with_lam(tr.ElasticNet(2.0, 1.0), 0.5) == tr.ElasticNet(0.5, 0.25)
-    with pytest.raises(ValueError, match="penalty must have l1 > 0"):
-        with_lam(tr.ElasticNet(0.0, 1.0), 0.5)
-    with pytest.raises(TypeError, match="penalty must be a dataclass with a field lam"):
-        with_lam(0.1, 0.5)
+@dataclass(frozen=True)
+class Own(tr.L1):
+    """A penalty of somebody's own, with a field that is no λ."""
+
+    power: float = 3.0
+
+
+@pytest.mark.parametrize(
+    ("penalty", "walked"),
+    [
+        (tr.L2(3.0), tr.L2(0.5)),
+        (tr.ElasticNet(2.0, 1.0), tr.ElasticNet(0.5, 0.25)),
+        (tr.ElasticNet(2.0, 4.0), tr.ElasticNet(0.5, 1.0)),
+        (Own(2.0, 9.0), Own(0.5, 9.0)),
+        (tr.GroupLasso(2.0, axis=1) + tr.L1(3.0), tr.GroupLasso(0.5, axis=1, l1=0.75)),
+        ([tr.GroupLasso(0.1, axis=1), None], [tr.GroupLasso(0.5, axis=1), None]),
+        ([tr.L1(0.75), tr.L2(3.0), None], [tr.L1(0.125), tr.L2(0.5), None]),
+        ((tr.ElasticNet(4.0, 9.0), tr.L1(1.0)), [tr.ElasticNet(0.5, 1.125), tr.L1(0.125)]),
+    ],
+    ids=str,
+)
+def test_the_largest_lambda_of_a_penalty_is_walked_and_the_others_keep_their_ratio(penalty, walked):
+    assert with_lam(penalty, 0.5) == walked
+
+
+@pytest.mark.parametrize(
+    ("penalty", "error"),
+    [
+        (tr.ElasticNet(0.0, 1.0), ValueError),
+        (tr.L1(0.0), ValueError),
+        ([None, tr.L1(0.0)], ValueError),
+        (None, ValueError),
+        (0.1, TypeError),
+        (tr.L1, TypeError),
+        ([tr.L1(1.0), "L1"], TypeError),
+    ],
+    ids=str,
+)
+def test_a_penalty_without_a_lambda_to_walk_is_refused(penalty, error):
+    with pytest.raises(error, match="penalty must "):
+        with_lam(penalty, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -447,9 +706,12 @@ def test_a_penalty_is_walked_by_its_lambda():
         ({"optimizer": "sgd"}, TypeError, "optimizer must be SGD"),
         ({"epochs": 0}, ValueError, "epochs must be"),
         ({"first_epochs": 0}, ValueError, "first_epochs must be"),
-        ({"X": np.full((96, 64), np.nan)}, ValueError, "X, y: X must be finite"),
-        ({"X_validation": np.zeros((24, 3))}, ValueError, "X_validation, y_validation: X must"),
-        ({"X": sparse.csr_matrix(np.eye(96, 64))}, TypeError, "X must be a dense array .* got csr"),
+        ({"X": np.full((96, 64), np.nan)}, ValueError, "X must be finite"),
+        ({"X_validation": np.zeros((24, 3))}, ValueError, r"X_validation must have shape .*, 64\)"),
+        ({"penalty": [tr.L1(1.0)]}, ValueError, "penalty must .*2"),
+        ({"penalty": [None, None]}, ValueError, "penalty must have λ > 0"),
+        ({"task": "classes"}, ValueError, "task must be one of classification"),
+        ({"class_weight": "even"}, ValueError, "class_weight must be"),
         ({"executor": 3}, TypeError, "executor must be a PEP 3148 executor, got int 3"),
         ({"progress": "x"}, TypeError, "progress must be a function"),
         ({"X_test": None}, ValueError, "X_test and y_test go together"),
@@ -464,7 +726,7 @@ def test_bad_arguments_are_named(changes, error, words):
 
 def test_large_numbers_are_printed_in_powers_of_ten(result):
     huge = [dataclasses.replace(p, objective=1e24, test_score=-3e15) for p in result.points]
-    text = str(LambdaPath(result.settings, huge, []))
+    text = str(dataclasses.replace(result, points=huge))
     assert "1.000e+24" in text
     assert "-3.000e+15" in text
     assert not re.search(r"\d{8}", text)

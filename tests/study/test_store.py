@@ -1,10 +1,12 @@
 """Finished runs are kept on the disk, and a study goes on from them."""
 
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import tinyreg as tr
 from tinyreg.files import read_arrays, write_arrays
@@ -147,7 +149,8 @@ CHANGES = [
     {"epochs": 3}, {"batch_size": 16}, {"hidden": (4,)}, {"activation": "tanh"},
     {"dtype": "float32"}, {"optimizer": tr.SGD(0.1)}, {"optimizer": tr.SGD(late)},
     {"penalty": tr.L2(1e-3)}, {"parts": nudged(0)}, {"parts": nudged(1)}, {"parts": nudged(2)},
-    {"parts": nudged(3)},
+    {"parts": nudged(3)}, {"class_weight": "balanced"}, {"class_weight": {0: 2.0}},
+    {"parts": (sparse.csr_array(X[:40]), *PARTS[1:])},
 ]  # fmt: skip
 
 
@@ -210,6 +213,20 @@ def test_a_run_that_was_damaged_is_made_anew(study, content, tmp_path):
     assert len(kept(lines)) == 3
     assert numbers(result, *MEASURED) == numbers(expected, *MEASURED)
     assert len(kept(run(study, out=tmp_path)[1])) == 4
+
+
+def test_a_run_of_an_earlier_version_is_made_anew_and_not_called_damaged(tmp_path):
+    run("comparison", out=tmp_path)
+    path = tmp_path / "runs" / "comparison-proximal-0.npz"
+    saved = read_arrays(path, KIND, ["settings"], 1)
+    settings = json.loads(saved["settings"].item())
+    del settings["weight"]  # which there was not
+    content = json.dumps({"method": "proximal"}).encode()
+    settings = json.dumps(settings).encode()
+    write_arrays(path, KIND, 1, settings=settings, content=content, params=np.zeros(3))
+    _, lines = run("comparison", out=tmp_path)
+    assert lines[1] == "proximal, seed 0: begun anew, as the settings are others"
+    assert len(kept(lines)) == 3
 
 
 @every

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from argparse import Namespace
 from contextlib import suppress
+from pathlib import Path
 
 from tinyreg.cli import options
 from tinyreg.core.network import MLP
@@ -27,26 +29,39 @@ def add_options(add: options.Add) -> None:
     add("--epochs", type=int, default=60, help="default 60")
     steps = "also run the full-batch solvers for so many steps (default 200; 0 for none)"
     add("--convergence", type=int, default=200, metavar="STEPS", help=steps)
-    options.add_output(add, "comparison", " and the first seed's networks")
+    options.add_output(add, "comparison", " and the first seed's models")
 
 
 def run(arguments: Namespace) -> int:
     """Train, write, print; 0."""
     out = options.folder(arguments)
-    X, y, task = options.load(arguments.data, arguments.target, arguments.task)
-    parts = train_test_split(X, y, arguments.test_share)
+    data, task = options.load(arguments)
+    split = train_test_split(
+        data.X, data.y, arguments.test_share, arguments.split_seed, task == "classification"
+    )
+    parts, scaling, target_scaling = options.standardised(arguments, task, *split)
     comparison = compare(
-        *options.standardised(arguments, task, *parts),
+        *parts,
         task=task,
         penalty=options.penalty(arguments, arguments.lam),
         convergence=arguments.convergence,
         out=out,
         fresh=arguments.fresh,
-        **options.study_settings(arguments),
+        **options.study_settings(arguments, data.y),
     )
+    comparison.columns = data.columns
     if out is not None:
-        for method, net in comparison.networks.items():
-            net.save(out / f"{method}.npz")
+        command = {name: getattr(arguments, name) for name in options.OF_A_MODEL}
+        command |= {"data": Path(arguments.data).name, "rows": data.X.shape[0]}
+        for method in comparison.networks:
+            model = comparison.model(method)
+            dataclasses.replace(
+                model,
+                scaling=scaling,
+                target_scaling=target_scaling,
+                target=data.target,
+                settings=model.settings | {"command": command},
+            ).save(out / f"{method}.npz")
         for path in (out / f"{method}.npz" for method in {*COMPARED} - {*comparison.networks}):
             with suppress(OSError, ValueError):  # what an earlier call saved goes, no other file
                 MLP.load(path)

@@ -24,9 +24,9 @@ numbers, each gradient beside its central difference; then the penalty weight by
 few steps by subgradient and by prox. Without --sizes, --weights, --model and --data: a 2-2-2
 network that can be worked by hand.
 
-The numbers can be your own: --x 1,2 --target 0.5 is a sample (--x=-1,2 where it begins with a
-minus), with a number for each output, or the class with the softmax loss. --weights takes an
-NPZ file with arrays W1, b1, W2, b2, ... or lines such as
+The numbers can be your own: --x 1,2 --target 0.5 is a sample, with a number for each output, or
+the class with the softmax loss. --weights takes an NPZ file with arrays W1, b1, W2, b2, ... or
+lines such as
 
   W1 = 0.1 -1; 0.9 0.25    # a row for each input, a column for each unit
   b1 = 0.1 0               # zeros if left out

@@ -1,4 +1,4 @@
-"""The command line: `tinyreg compare`, `tinyreg check`, `tinyreg explain` and `tinyreg path`.
+"""The command line: `tinyreg compare`, `predict`, `check`, `explain` and `path`.
 
 Results go to standard output, progress and errors to standard error. The exit status is 0; 1 where
 a gradient failed its check or a walk broke off; 2 where an argument or a file is not as it should
@@ -12,6 +12,7 @@ import errno
 import io
 import math
 import os
+import re
 import signal
 import sys
 import time
@@ -19,12 +20,18 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import tinyreg
-from tinyreg.cli import check, compare, explain, path
+from tinyreg.cli import check, compare, explain, path, predict
 from tinyreg.cli.options import progress
 from tinyreg.errors import DivergenceError
 from tinyreg.study.workers import SIGNALS
 
-COMMANDS = {"compare": compare, "check": check, "explain": explain, "path": path}
+COMMANDS = {
+    "compare": compare,
+    "predict": predict,
+    "check": check,
+    "explain": explain,
+    "path": path,
+}
 PATIENCE = 3.0  # seconds
 
 
@@ -40,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks λ shows ? in its place
             stream.reconfigure(errors="replace")
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         if argv is None:  # the process is ours
             _listen()
@@ -68,6 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv is None:  # nothing is left to be stopped
             for one in SIGNALS:
                 signal.signal(one, signal.SIG_IGN)
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """--x -1,2 as --x=-1,2: argparse would take -1,2 for an option."""
+    joined: list[str] = []
+    for word in argv:
+        if joined and joined[-1].startswith("--") and re.match(r"-[\d.]", word):
+            word = f"{joined.pop()}={word}"
+        joined.append(word)
+    return joined
 
 
 def _listen() -> None:

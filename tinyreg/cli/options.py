@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from argparse import Action, Namespace
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -18,15 +19,19 @@ from tinyreg.core.network import MLP
 from tinyreg.core.objective import Objective
 from tinyreg.core.optimizers import SGD, Adam
 from tinyreg.core.penalties import L1, L2, ElasticNet, Penalty
+from tinyreg.datasets.arrays import SVMLIGHT
 from tinyreg.datasets.digits import load_digits
-from tinyreg.datasets.labels import encode_labels
-from tinyreg.datasets.scaling import standardise
-from tinyreg.datasets.tables import load_table
+from tinyreg.datasets.labels import class_of_each, encode_labels, task_of
+from tinyreg.datasets.scaling import Scaling
+from tinyreg.datasets.tables import Table, read_table
+from tinyreg.files import load_npz
 from tinyreg.sparsity.groups import GroupLasso
-from tinyreg.study.comparison import TASKS, Comparison
+from tinyreg.study.comparison import Comparison
+from tinyreg.study.model import Model
 from tinyreg.study.path import LambdaPath
+from tinyreg.study.runs import TASKS
 from tinyreg.study.store import check_folder
-from tinyreg.validate import Array
+from tinyreg.validate import Array, check_choice
 
 PENALTIES: dict[str, Callable[[float], Penalty]] = {
     "l1": L1,
@@ -39,8 +44,13 @@ LOSSES: dict[str, Loss] = {
     "sigmoid": SigmoidCrossEntropy(),
     "squared": SquaredError(),
 }
-DATA = "digits, FILE.csv or FILE.npz (default: digits if they fit)"
-TARGET = "column (CSV; default: the last) or array (NPZ; y)"
+FILES = (
+    "FILE.csv, FILE.npz (arrays X and y, or a matrix of scipy.sparse.save_npz), "
+    "FILE.svm (svmlight, with scikit-learn)"
+)
+DATA = f"digits or {FILES} (default: digits if they fit)"
+TARGET = "column (CSV; default: the last), array (NPZ; y) or, of save_npz, a file of targets"
+OF_A_MODEL = ("target", "penalty", "lam", "test_share", "split_seed", "class_weight")
 
 Add: TypeAlias = Callable[..., Action]
 
@@ -68,18 +78,22 @@ def integers(name: str, text: str) -> list[int]:
 
 def penalty(arguments: Namespace, lam: float) -> Penalty | None:
     """What --penalty says, with this λ."""
-    return None if arguments.penalty == "none" else PENALTIES[arguments.penalty](lam)
+    kind = check_choice("--penalty", arguments.penalty or "l1", ("none", *PENALTIES))
+    return None if kind == "none" else PENALTIES[kind](lam)
 
 
-def load(data: str, target: str | None, task: str | None = None) -> tuple[Array, Array, str]:
-    """Features, targets and the task that they are for."""
-    if data == "digits" and target is not None:
-        raise ValueError(f"--target goes with a file, not with digits, got {target}")
-    X, y = load_digits() if data == "digits" else load_table(data, target)
-    task = task or ("regression" if y.dtype.kind == "f" else "classification")
-    if task == "regression" and y.dtype.kind == "U":
-        raise ValueError(f"--task regression needs numbers in the target, got text such as {y[0]}")
-    return X, y, task
+def table(arguments: Namespace, data: str, model: Model | None = None) -> Table:
+    """The digits or a file; of a file for a model the columns that it takes, and its target."""
+    if data != "digits":
+        target = arguments.target
+        if model is not None and Path(data).suffix.lower() not in SVMLIGHT:  # which names no target
+            target = target or model.target or None
+        found = read_table(data, target, None if model is None else model.columns)
+        return found._replace(y=found.y[:, 0]) if found.y.shape[1:] == (1,) else found
+    if arguments.target is not None:
+        raise ValueError(f"--target goes with a file, not with digits, got {arguments.target}")
+    X, y = load_digits()
+    return Table(X, y, [f"x{i}" for i in range(X.shape[1])], "digit")
 
 
 # Of `compare` and `path`, which train
@@ -87,10 +101,39 @@ def load(data: str, target: str | None, task: str | None = None) -> tuple[Array,
 
 def add_study_data(add: Add) -> None:
     """What to train on."""
-    add("--data", default="digits", metavar="FILE", help="digits (default), FILE.csv or FILE.npz")
+    add("--data", default="digits", metavar="FILE", help=f"digits (default) or {FILES}")
     add("--target", metavar="COLUMN", help=TARGET)
-    add("--task", choices=TASKS, help="default: regression for fractional targets")
+    add("--task", choices=TASKS, help="default: what the target is, where that is sure")
     add("--test-share", type=float, default=0.2, help="share of samples held back (default 0.2)")
+    add("--split-seed", type=int, default=0, help="of what is held back (default 0)")
+    weights = "balanced, or CLASS=WEIGHT,...: how much samples of a class count (default 1)"
+    add("--class-weight", metavar="WEIGHTS", help=weights)
+
+
+def load(arguments: Namespace) -> tuple[Table, str]:
+    """The data of --data, and the task that they are for."""
+    data = table(arguments, arguments.data)
+    task = arguments.task or task_of(data.y, f"the target {data.target!r}")
+    if task == "regression" and data.y.dtype.kind == "U":
+        came = f"text such as {data.y[0]}"
+        raise ValueError(f"--task regression needs numbers in the target, got {came}")
+    return data, task
+
+
+def class_weight(text: str, y: Array) -> str | dict[Any, float]:
+    """What --class-weight says: "balanced", or a weight for each class of y that it names."""
+    if text == "balanced":
+        return text
+    classes = {str(label): label for label in class_of_each(y)[0].tolist()}
+    weights = {}
+    for part in text.split(","):
+        name, _, weight = part.rpartition("=")
+        try:
+            weights[classes[name]] = float(weight)
+        except (KeyError, ValueError):
+            wanted = "balanced, or CLASS=WEIGHT with commas between and classes of the target"
+            raise ValueError(f"--class-weight must be {wanted}, got {part!r}") from None
+    return weights
 
 
 def add_study_network(add: Add) -> None:
@@ -119,8 +162,9 @@ def add_output(add: Add, name: str, more: str = "") -> None:
     add("--json", action="store_true", help="print the JSON in place of the table")
 
 
-def study_settings(arguments: Namespace) -> dict[str, Any]:
-    """What `tinyreg.compare` and `tinyreg.path` both take."""
+def study_settings(arguments: Namespace, y: Array) -> dict[str, Any]:
+    """What `tinyreg.compare` and `tinyreg.path` both take; y are all targets."""
+    weight = arguments.class_weight
     kind, lr = (Adam, 1e-3) if arguments.optimizer == "adam" else (SGD, 0.1)
     return {
         "methods": arguments.methods.split(","),
@@ -129,19 +173,25 @@ def study_settings(arguments: Namespace) -> dict[str, Any]:
         "seeds": integers("--seeds", arguments.seeds),
         "epochs": arguments.epochs,
         "batch_size": arguments.batch_size,
+        "class_weight": None if weight is None else class_weight(weight, y),
         "progress": progress,
         **given(arguments, "activation", "dtype"),
     }
 
 
-def standardised(arguments: Namespace, task: str, *parts: Array) -> list[Array]:
-    """X, y, X_other, y_other, …: a table's columns come in any unit, a target to regress on too."""
-    arrays = list(parts)
-    if arguments.data != "digits":
-        arrays[::2] = standardise(*parts[::2])
-        if task == "regression":
-            arrays[1::2] = standardise(*parts[1::2])
-    return arrays
+def standardised(
+    arguments: Namespace, task: str, *parts: Array
+) -> tuple[list[Array], Scaling | None, Scaling | None]:
+    """X, y, X_other, y_other, … on one scale, and the scaling of X and of y, None if as they were.
+
+    A table's columns come in any unit, and so does a target to regress on.
+    """
+    if arguments.data == "digits":
+        return list(parts), None, None
+    X, y = parts[::2], parts[1::2]
+    of_X, of_y = Scaling.of(X[0]), Scaling.of(y[0]) if task == "regression" else None
+    pairs = zip(map(of_X.apply, X), map(of_y.apply, y) if of_y else y, strict=True)
+    return [array for pair in pairs for array in pair], of_X, of_y
 
 
 def folder(arguments: Namespace) -> Path | None:
@@ -179,52 +229,106 @@ def finish(
 # Of `check` and `explain`, which take one network
 
 
+class Raw(NamedTuple):
+    """Samples as they stand in a file, and the network with what makes its numbers of them."""
+
+    model: Model
+    X: Array
+    y: Array
+    origin: str | None  # the digits or a file; None for random numbers
+
+
 def add_objective_options(add: Add, loss: str = "", lam: str = "") -> None:
     """Which network, loss and penalty; the texts say of what else is a default."""
+    own = "or the model's own"
     add_network_options(add)
     add("--model", metavar="FILE", help="a saved network in place of a new one")
-    add("--penalty", choices=("none", *PENALTIES), default="l1", help="default l1")
-    add("--target", metavar="COLUMN", help=TARGET)
-    add("--loss", choices=LOSSES, help=f"default softmax{loss}")
-    add("--lam", type=float, help=f"λ (elasticnet: of both parts; default 1e-3{lam})")
+    add("--penalty", choices=("none", *PENALTIES), help=f"default l1, {own}")
+    add("--target", metavar="COLUMN", help=f"{TARGET}, {own}")
+    add("--loss", choices=LOSSES, help=f"default softmax{loss}, {own}")
+    add("--lam", type=float, help=f"λ (elasticnet: of both parts; default 1e-3{lam}, {own})")
 
 
-def objective(arguments: Namespace) -> Objective:
-    """That of the saved network, or of a new one."""
-    own = given(arguments, "activation", "dtype", "seed")
+def model(arguments: Namespace) -> Model | None:
+    """That of --model; None without it, and where the file holds a network alone."""
     if arguments.model is None:
-        net = MLP(integers("--sizes", arguments.sizes or "64,64,10"), **own)
-    else:
-        for name in given(arguments, "sizes", *own):
-            raise ValueError(f"--{name} does not go with --model, which has its own")
+        return None
+    for name in given(arguments, "sizes", "activation", "dtype", "seed"):
+        raise ValueError(f"--{name} does not go with --model, which has its own")
+    MLP.load(arguments.model)
+    return Model.load(arguments.model) if "model" in load_npz(arguments.model, ()) else None
+
+
+def command_of(model: Model | None) -> dict[str, Any]:
+    """The options with which `tinyreg compare` trained a model, and what it read; {} of others."""
+    command = model.settings.get("command") if model else None
+    known = {*OF_A_MODEL, "data", "rows"}
+    return command if isinstance(command, dict) and known <= command.keys() else {}
+
+
+def objective(arguments: Namespace, model: Model | None, net: MLP | None = None) -> Objective:
+    """That of the saved model, of a given network, or of a new one."""
+    if net is None and model is not None:
+        net = model.net
+    elif net is None and arguments.model is not None:
         net = MLP.load(arguments.model)
-    lam = 1e-3 if arguments.lam is None else arguments.lam
-    return Objective(net, LOSSES[arguments.loss or "softmax"], penalty(arguments, lam))
+    elif net is None:
+        own = given(arguments, "activation", "dtype", "seed")
+        net = MLP(integers("--sizes", arguments.sizes or "64,64,10"), **own)
+    trained = {"penalty": "l1", "lam": 1e-3} | command_of(model)
+    chosen = Namespace(**trained | given(arguments, "penalty", "lam"))
+    loss = model.loss if model and arguments.loss is None else LOSSES[arguments.loss or "softmax"]
+    return Objective(net, loss, penalty(chosen, chosen.lam))
 
 
-def samples(
-    arguments: Namespace, objective: Objective, n: int | None = None
-) -> tuple[Array, Array, str | None]:
-    """Samples that fit the network, targets as the loss takes them, and where they are from.
+def raw(arguments: Namespace, objective: Objective, model: Model | None, n: int = 1) -> Raw:
+    """All rows of --data, or of the digits if they fit, for an objective's network; else n random.
 
-    The first n, or all; without data n random ones, or one, from nowhere.
+    A model has its own scaling and classes. For another network the columns are scaled by these
+    rows, and so are targets to regress on, but with --no-standardise.
     """
-    n_in, n_out = objective.net.sizes[0], objective.net.sizes[-1]
-    labels = isinstance(objective.loss, SoftmaxCrossEntropy)
-    data = arguments.data or ("digits" if (n_in, n_out) == (64, 10) else None)
+    net, loss = objective.net, objective.loss
+    n_in, n_out = net.sizes[0], net.sizes[-1]
+    of_digits = command_of(model).get("data", "digits") == "digits" and (n_in, n_out) == (64, 10)
+    data = arguments.data or ("digits" if of_digits else None)
     if data is None:
-        if arguments.target is not None:
-            raise ValueError(f"--target goes with --data, got {arguments.target}")
-        n, rng = n or 1, np.random.default_rng(0)
-        X: Array = rng.normal(size=(n, n_in))
-        y: Array = rng.integers(0, n_out if labels else max(n_out, 2), n)
-    else:
-        X, y, task = load(data, arguments.target)
-        if task == "classification":
-            _, y = encode_labels(y=y)
-        if data != "digits":
-            (X,) = standardise(X)
-        X, y = X[:n], y[:n]
-    if not labels and y.dtype.kind == "i" and n_out > 1:
-        y = np.eye(max(n_out, y.max() + 1))[y]  # a yes-or-no column for each class
-    return X, y, data
+        return _random(arguments, objective, n)
+    X, y, columns, target = table(arguments, data, model)
+    if X.shape[1] != n_in:
+        raise ValueError(f"--data must have {n_in} columns for this network, got {X.shape[1]}")
+    if model is not None:
+        return Raw(dataclasses.replace(model, loss=loss), X, y, data)
+    classes, scaling, target_scaling = None, None, None
+    labels = y.ndim == 1 and y.dtype.kind in "iubU"
+    if labels and (isinstance(loss, SoftmaxCrossEntropy) or n_out > 1):
+        classes = _classes(y, n_out)
+    elif labels and (isinstance(loss, SigmoidCrossEntropy) or y.dtype.kind == "U"):
+        _, y = encode_labels(y=y)
+    if data != "digits" and not getattr(arguments, "no_standardise", False):
+        scaling = Scaling.of(X)
+        if isinstance(loss, SquaredError) and classes is None:
+            target_scaling = Scaling.of(y)
+    return Raw(Model(net, loss, columns, classes, scaling, target_scaling, target), X, y, data)
+
+
+def _random(arguments: Namespace, objective: Objective, n: int) -> Raw:
+    """Normal numbers, and classes by chance."""
+    if arguments.target is not None:
+        raise ValueError(f"--target goes with --data, got {arguments.target}")
+    net, rng = objective.net, np.random.default_rng(0)
+    n_in, n_out = net.sizes[0], net.sizes[-1]
+    labels = isinstance(objective.loss, SoftmaxCrossEntropy)
+    X, y = rng.normal(size=(n, n_in)), rng.integers(0, n_out if labels else max(n_out, 2), n)
+    classes = np.arange(n_out) if labels or n_out > 1 else None
+    return Raw(Model(net, objective.loss, [f"x{i}" for i in range(n_in)], classes), X, y, None)
+
+
+def _classes(y: Array, n_out: int) -> Array:
+    """What the outputs stand for, given all labels."""
+    classes, _ = encode_labels(y=y)
+    if y.dtype.kind != "U" and classes[0] >= 0 and classes[-1] < n_out:
+        return np.arange(n_out)
+    if len(classes) != n_out:
+        came = f"the target has {len(classes)}"
+        raise ValueError(f"--data must have {n_out} classes for this network's outputs, {came}")
+    return classes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from argparse import Namespace
 from contextlib import nullcontext
 
@@ -10,7 +11,6 @@ import numpy as np
 from tinyreg.cli import options
 from tinyreg.core.training import METHODS
 from tinyreg.datasets.splits import train_test_split
-from tinyreg.study.comparison import TASKS
 from tinyreg.study.path import path
 from tinyreg.study.workers import Workers
 from tinyreg.validate import check_integer
@@ -40,25 +40,37 @@ def add_options(add: options.Add) -> None:
 def run(arguments: Namespace) -> int:
     """Train, write, print; 1 if a walk broke off."""
     out = options.folder(arguments)
-    X, y, task = options.load(arguments.data, arguments.target, arguments.task)
-    X, y, X_test, y_test = train_test_split(X, y, arguments.test_share)
+    data, task = options.load(arguments)
+    seed, classes = arguments.split_seed, task == "classification"
+    X, y, X_test, y_test = train_test_split(
+        data.X, data.y, arguments.test_share, seed, stratify=classes
+    )
     try:
-        X, y, X_val, y_val = train_test_split(X, y, arguments.validation_share, seed=1)
+        X, y, X_val, y_val = train_test_split(
+            X, y, arguments.validation_share, seed + 1, stratify=classes
+        )
     except ValueError as e:
         raise ValueError(str(e).replace("test_share", "--validation-share")) from e
+    parts, scaling, target_scaling = options.standardised(
+        arguments, task, X, y, X_val, y_val, X_test, y_test
+    )
     workers = check_integer("--workers", arguments.workers, least=1)
     with Workers(workers) if workers > 1 else nullcontext() as executor:
         result = path(
-            *options.standardised(arguments, task, X, y, X_val, y_val, X_test, y_test),
+            *parts,
             lams=_lams(arguments.lams),
-            loss=TASKS[task],
+            task=task,
             penalty=options.penalty(arguments, 1.0),
             first_epochs=arguments.first_epochs,
             executor=executor,
             out=out,
             fresh=arguments.fresh,
-            **options.study_settings(arguments),
+            **options.study_settings(arguments, data.y),
         )
+    result.template = dataclasses.replace(
+        result.template, columns=data.columns, target=data.target, scaling=scaling,
+        target_scaling=target_scaling,
+    )  # fmt: skip
     options.finish(arguments, result, out, "path")
     return 1 if result.failures else 0
 

@@ -2,13 +2,95 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numpy.typing import ArrayLike
+from scipy import sparse
 
-from tinyreg.validate import Array
+from tinyreg.validate import (
+    Array,
+    Data,
+    Sparse,
+    as_numbers,
+    as_table,
+    check_array,
+    check_features,
+    is_sparse,
+)
+
+CENTRING = "taking its mean from each column would make every entry nonzero"
+TINY = np.nextafter(0, 1)
 
 
-def standardise(train: ArrayLike, *others: ArrayLike) -> tuple[Array, ...]:
+class Scaling(NamedTuple):
+    """(x − shift) / scale of each column, and its inverse.
+
+    `shift` and `scale` are (d,), or 0-d for a single column. Both methods take (N, d), or (N,) for
+    a single column, and give float64.
+
+    >>> scaling = Scaling.of([[1.0], [3.0]])
+    >>> scaling.shift, scaling.scale, scaling.apply([[5.0]]), scaling.undo([[3.0]])
+    (array([2.]), array([1.]), array([[3.]]), array([[5.]]))
+    """
+
+    shift: Array
+    scale: Array
+
+    @classmethod
+    def of(cls, X: Data, name: str = "X") -> Scaling:
+        """To mean 0 and variance 1; sparse columns, not shifted, by their largest absolute value.
+
+        A column that does not vary is only shifted; one without entries stays as it is.
+        """
+        if is_sparse(X):
+            table: Sparse = check_features(X, X.shape[1], np.float64, name)
+            top = np.zeros(table.shape[1])
+            np.maximum.at(top, table.indices, np.abs(table.data))
+            return cls(np.zeros_like(top), np.where(top > 0, top, 1.0))
+        X = as_numbers(name, X)
+        check_array(name, X, X.dtype)
+        low, high = (np.asarray(f(X, axis=0), dtype=np.float64) for f in (np.min, np.max))
+        # In units of a power of two, which rounds nothing, no square is too large or too small.
+        unit = np.frexp(np.maximum(-low, high))[1]
+        units = np.ldexp(X, -unit, dtype=np.float64)
+        mean = units.mean(axis=0)
+        units -= mean
+        deviation = np.sqrt(np.square(units, out=units).mean(axis=0))
+        # A constant column's deviation is rounding noise, which must not be blown up to 1.
+        noise = 1e-12 * np.abs(mean)
+        shift, scale, most = (np.ldexp(a, unit) for a in (mean, deviation, noise))
+        scale = np.where(deviation > noise, np.maximum(scale, TINY), np.maximum(most, 1.0))
+        return cls(np.where(low < high, shift, low), scale)
+
+    def apply(self, X: Data) -> Array | Sparse:
+        """X on this scale."""
+        X = self._fitting(X)
+        if is_sparse(X):
+            return _with_data(X, X.data / self.scale[X.indices])
+        scaled = np.subtract(X, self.shift, dtype=np.float64)
+        scaled /= self.scale
+        return scaled
+
+    def undo(self, X: Data) -> Array | Sparse:
+        """X in the units of before."""
+        X = self._fitting(X)
+        if is_sparse(X):
+            return _with_data(X, X.data * self.scale[X.indices])
+        return X * self.scale + self.shift
+
+    def _fitting(self, X: Data) -> Array | Sparse:
+        """X, whose columns must be as many as those that the scaling was made of."""
+        X = as_table("X", X) if is_sparse(X) else as_numbers("X", X)
+        shapes = [self.shift.shape] if self.shift.ndim else [(), (1,)]
+        if not X.ndim or X.shape[1:] not in shapes:
+            wanted = f"(N, {self.shift.size})" + ("" if self.shift.ndim else " or (N,)")
+            raise ValueError(f"X must have shape {wanted}, as the scaling has, got {X.shape}")
+        if is_sparse(X) and self.shift.any():
+            raise ValueError(f"X must be dense, as {CENTRING}; Scaling.of a sparse X does not")
+        return X
+
+
+def standardise(train: Data, *others: Data) -> tuple[Array, ...]:
     """Shift and scale each column to mean 0 and variance 1 on `train`; `others` follow suit.
 
     All are (N, d), or (N,) for one column; a constant column is only shifted. What the test data
@@ -18,8 +100,12 @@ def standardise(train: ArrayLike, *others: ArrayLike) -> tuple[Array, ...]:
     >>> train.ravel(), test.ravel()
     (array([-1.,  1.]), array([3.]))
     """
-    train = np.asarray(train, dtype=np.float64)
-    mean, scale = train.mean(axis=0), train.std(axis=0)
-    # A constant column's deviation is rounding noise, which must not be blown up to 1.
-    scale = np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
-    return tuple((np.asarray(part) - mean) / scale for part in (train, *others))
+    if is_sparse(train):
+        raise ValueError(f"train must be dense, as {CENTRING}; Scaling.of(train) only scales")
+    scaling = Scaling.of(train, "train")
+    return tuple(scaling.apply(part) for part in (train, *others))
+
+
+def _with_data(X: Sparse, data: Array) -> Sparse:
+    """A sparse array with nonzeros in the same places."""
+    return sparse.csr_array((data, X.indices.copy(), X.indptr.copy()), shape=X.shape)

@@ -42,7 +42,8 @@ def prepared(model: Model, X: Data, y: Data) -> tuple[Array | Sparse, Array]:
     if model.target_scaling is not None:
         y = model.target_scaling.apply(check_array("y", y, np.float64))
     elif (classes := _classes(model, y)) is not None:
-        _, _, y = encode_labels(classes=classes, y=y)
+        _, places, y = encode_labels(classes=classes, y=y)
+        y = np.argsort(places)[y]  # the model's classes may stand in any order
         if not isinstance(model.loss, SoftmaxCrossEntropy):
             y = np.eye(model.net.sizes[-1])[y]  # a yes-or-no column for each class
     return X, y

@@ -34,6 +34,8 @@ STYLE: Any = {"axes.titlesize": "medium", "figure.titlesize": "medium", "legend.
 WIDTH = 13.0  # inches
 SMALLEST = 1e-8  # |w| below this, and not 0, is drawn at the histogram's left end
 TILES = 36  # hidden units drawn of each network
+DRAWN, NAMED = 300, 10  # weights along a path: at most so many, the largest of them by name,
+NAME = 30  # of which at most so many letters
 
 Curves: TypeAlias = Mapping[str, Array]  # of each method, (n_seeds, n_epochs)
 Weights: TypeAlias = Mapping[str, Sequence[Array]]  # of each method, the W of each layer
@@ -197,18 +199,24 @@ def plot_path(
     *,
     score: str,
     walks: Mapping[str, Sequence[Array]],
-    chosen: Mapping[str, float],
+    chosen: Mapping[str, tuple[float, float]],
+    curves: Mapping[str, tuple[Array, Array]],
+    names: Sequence[str],
+    title: str,
 ) -> None:
-    """Draw what a zero costs: score against sparsity, and sparsity against λ.
+    """Draw what a zero costs: score against sparsity, sparsity against λ, and weights against λ.
 
-    `score` is "test" or "validation"; `walks` have λ, score, share of zeros and of near zeros.
+    `score` is "test" or "validation"; `walks` have λ, score, share of zeros and of near zeros;
+    `chosen` the best λ and the one-standard-error choice. `curves` have λ and a row of numbers for
+    each, of which `names` are the names and `title` says what they are.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     kind = _format(path)
-    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(WIDTH, 9.6), layout="constrained")
+    bands: Any = figure.subfigures(2, 1)
+    left, right = bands[0].subplots(1, 2)
     for method, (lams, scores, exact, near) in walks.items():
         filled: dict[str, Any] = {"color": COLOURS[method], "lw": 1.5, "ms": 5}
         hollow = filled | {"mfc": "none", "alpha": 0.6, "label": f"{method}, |w| < 0.001"}
@@ -217,19 +225,50 @@ def plot_path(
         left.plot(100 * near, scores, "o:", **hollow)
         right.plot(lams, 100 * exact, "o-", **filled)
         right.plot(lams, 100 * near, "o:", **hollow)
-        at = lams == chosen[method]
+        at = lams == chosen[method][1]
         star: dict[str, Any] = {"ms": 15, "color": COLOURS[method], "mec": "white"}
         left.plot(100 * exact[at], scores[at], "*", **star)
         right.plot(lams[at], 100 * exact[at], "*", **star)
+    panels = bands[1].subplots(1, max(len(curves), 1), squeeze=False)[0]
     with rc_context(STYLE):
         along = "weights that are zero (filled) or nearly zero (hollow), in %"
-        title = "What a zero costs (★ one-standard-error choice)"
-        left.set(title=title, xlabel=along, ylabel=f"{score} score")
+        cost = "What a zero costs (★ one-standard-error choice)"
+        left.set(title=cost, xlabel=along, ylabel=f"{score} score")
         right.set(title="Zeros along the path", xlabel="λ", ylabel="%", xscale="log")
         for axes in (left, right):
             axes.grid(alpha=0.25)
             axes.legend(fontsize="small")
+        most = f", the {DRAWN} largest" if len(names) > DRAWN else ""
+        for axes, (method, (lams, values)) in zip(panels, curves.items(), strict=False):
+            axes.set_title(f"{method}: {title}{most}", color=COLOURS[method])
+            _draw_weights(axes, lams, values, names, chosen[method])
     _save(figure, path, kind)
+
+
+def _draw_weights(
+    axes: Any, lams: Array, values: Array, names: Sequence[str], chosen: tuple[float, float]
+) -> None:
+    """A curve for each column, sparse on the left, dense on the right; the largest by name."""
+    peaks, at_choice = np.abs(values).max(axis=0), np.abs(values[lams == chosen[1]]).sum(axis=0)
+    order = np.lexsort((-peaks, -at_choice))[: min(DRAWN, np.count_nonzero(peaks))]
+    axes.plot(lams, values[:, order[NAMED:]], color="0.8", lw=0.7)
+    # The names stand where their curves end, in that order, and so far apart that none is hidden.
+    named = order[:NAMED][np.argsort(values[0, order[:NAMED]], kind="stable")]
+    ends, steps = values[0, named], np.arange(len(named)) * np.ptp(values) / 16
+    places = np.maximum.accumulate(ends - steps) + steps
+    places -= np.sum(places - ends) / max(len(named), 1)
+    beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "clip_on": False}
+    for k, end, place in zip(named, ends, places, strict=True):
+        colour = f"C{k % 10}"  # the same for each method
+        axes.plot(lams, values[:, k], ".-", color=colour, lw=1.6)
+        axes.plot([1, 1.03], [end, place], color=colour, lw=0.6, **beside)
+        label: dict[str, Any] = {"color": colour, "fontsize": "small", "va": "center"}
+        axes.text(1.04, place, names[k][:NAME], **label, **beside)
+    for lam, what, dashes in zip(chosen, ("best", "one standard error"), "-:", strict=True):
+        axes.axvline(lam, color="black", lw=1, ls=dashes, label=what)
+    axes.set(xlabel="λ, from sparse to dense", xscale="log", xlim=(1.3 * lams[-1], lams[0]))
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize="small", loc="upper left", frameon=True)
 
 
 def _format(path: str | PathLike[str]) -> str:

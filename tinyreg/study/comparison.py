@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import platform
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -16,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.core.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from tinyreg.core.network import MLP
 from tinyreg.core.optimizers import Optimizer
 from tinyreg.core.penalties import L1, Penalty
@@ -26,12 +26,24 @@ from tinyreg.render.plots import plot_comparison
 from tinyreg.render.text import to_text
 from tinyreg.sparsity.measures import NEAR_ZERO
 from tinyreg.study.convergence import RATES, Convergence, converge
-from tinyreg.study.runs import Run, Setup, decimals, title, train_and_measure, write_json
+from tinyreg.study.model import Model
+from tinyreg.study.runs import (
+    TASKS,
+    Run,
+    Setup,
+    balanced_accuracy,
+    decimals,
+    labels_of,
+    title,
+    train_and_measure,
+    write_json,
+)
 from tinyreg.study.store import Store
-from tinyreg.validate import Array, check_choice, check_function, check_integer
+from tinyreg.validate import Array, Data, check_choice, check_function, check_integer
 
 COMPARED = ("none", *METHODS, "svrg")
-TASKS: dict[str, Loss] = {"classification": SoftmaxCrossEntropy(), "regression": SquaredError()}
+SCORES = {"classification": "accuracy", "multilabel": "right answers", "regression": "R²"}
+NAMED = 10  # inputs at most, in a line below the table
 
 
 @dataclass
@@ -43,6 +55,8 @@ class Comparison:
     settings : dict, everything that the runs had in common
     runs : list of Run
     networks : dict, the trained network of each method for the first seed
+    columns : list of str, the names of the inputs; x0, x1, … where X has none
+    classes : array or None, the classes in the order of the outputs
     convergence : Convergence or None
         The full-batch solvers on the same problem, if asked for.
 
@@ -63,6 +77,8 @@ class Comparison:
     ([2, 2], True)
     >>> comparison.document().pieces[0].headers
     ['', 'none', 'subgradient', 'proximal']
+    >>> comparison.inputs("none"), comparison.model("none").classes
+    (['x1', 'x0'], array(['left', 'right'], dtype='<U5'))
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     comparison.to_json(f"{folder}/comparison.json")
@@ -71,6 +87,8 @@ class Comparison:
     settings: dict[str, Any]
     runs: list[Run]
     networks: dict[str, MLP]
+    columns: list[str]
+    classes: Array | None
     convergence: Convergence | None = None
 
     def of(self, method: str, name: str) -> Array:
@@ -79,6 +97,20 @@ class Comparison:
         measures = [*(field.name for field in dataclasses.fields(Run)), "speed_up"]
         check_choice("name", name, measures)
         return np.array([getattr(run, name) for run in self.runs if run.method == method])
+
+    def model(self, method: str) -> Model:
+        """The first seed's network of one method, with what it takes to predict by it."""
+        check_choice("method", method, list(self.networks))
+        loss = TASKS[self.settings["task"]]
+        return Model(
+            self.networks[method], loss, self.columns, self.classes, settings=self.settings
+        )
+
+    def inputs(self, method: str) -> list[str]:
+        """The inputs with a nonzero weight in `networks`, from the largest sum of |w| down."""
+        check_choice("method", method, list(self.networks))
+        size = np.abs(self.networks[method].weights[0]).sum(axis=1)
+        return [self.columns[i] for i in np.argsort(-size, kind="stable") if size[i] > 0]
 
     def __str__(self) -> str:
         return to_text(self.document())
@@ -94,17 +126,18 @@ class Comparison:
 
     @property
     def _score(self) -> str:
-        return "accuracy" if self.settings["task"] == "classification" else "R²"
+        return SCORES[self.settings["task"]]
 
     def _table(self) -> Table:
         plain, percent = (".4f", 1, ""), (".1f", 100, " %")
-        score = percent if self._score == "accuracy" else plain
+        score = plain if self._score == "R²" else percent
         shown = [
             ("objective F = L + R", "objective", plain),
             ("  data loss L", "data_loss", plain),
             ("  penalty R", "penalty", plain),
             (f"train {self._score}", "train_score", score),
             (f"test {self._score}", "test_score", score),
+            ("test balanced accuracy", "test_balanced", percent),
             ("weights exactly 0", "exact_zeros", percent),
             ("  after FISTA from there", "fista_zeros", percent),
             (f"weights with |w| < {NEAR_ZERO:g}", "near_zeros", percent),
@@ -119,9 +152,33 @@ class Comparison:
         rows = [
             [label, *(_mean_and_spread(self.of(method, name), *form) for method in methods)]
             for label, name, form in shown
-            if name != "fista_zeros" or self._went_on
+            if any(getattr(run, name) is not None for run in self.runs)
         ]
-        return Table(["", *methods], rows, rule=True, notes=self._how_far())
+        notes = [*self._always(), *self._how_far(), *self._kept()]
+        return Table(["", *methods], rows, rule=True, notes=notes)
+
+    def _always(self) -> list[str]:
+        """A note of what the scores are to be held against."""
+        if (always := self.settings["always"]) is None:
+            return []
+        note = f"always {always['says']}: test {self._score} {100 * always['test_score']:.1f} %"
+        if (balanced := always["test_balanced"]) is not None:
+            note += f", balanced {100 * balanced:.1f} %"
+        return [note]
+
+    def _kept(self) -> list[str]:
+        """A note, for each method that dropped inputs, of those that keep a weight."""
+        notes, seed, n = [], self.settings["seeds"][0], len(self.columns)
+        for method, kept in self._dropping().items():
+            few, which = (kept, ": ") if len(kept) <= NAMED else (kept[:5], ", most weight on ")
+            named = which + ", ".join(few) if kept else ""
+            notes.append(f"{method} (seed {seed}) keeps {len(kept)} of {n} inputs{named}")
+        return notes
+
+    def _dropping(self) -> dict[str, list[str]]:
+        """The inputs of each method that does not keep them all."""
+        kept = {method: self.inputs(method) for method in self.networks}
+        return {method: names for method, names in kept.items() if len(names) < len(self.columns)}
 
     @property
     def _went_on(self) -> list[Run]:
@@ -180,13 +237,15 @@ class Comparison:
         if F[worst] - F[best] <= 1e-3 * abs(F[best]):
             text = f"the objective is {F[best]:.4g} for all of them"
         gap = np.ptp(list(self._means(methods, "test_score").values()))
-        if self._score == "accuracy":
-            return f"{text}, and their test accuracies lie within {100 * gap:.1f} points"
-        return f"{text}, and the test R² lie within {decimals(gap, '.3f')}"
+        if self._score == "R²":
+            return f"{text}, and the test R² lie within {decimals(gap, '.3f')}"
+        scores = self._score.replace("accuracy", "accuracies")
+        return f"{text}, and their test {scores} lie within {100 * gap:.1f} points"
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings and runs as plain numbers, lists and strings."""
-        content = {"settings": self.settings, "runs": [dataclasses.asdict(r) for r in self.runs]}
+        """Settings, runs and `inputs` (where some are dropped) as numbers, lists and strings."""
+        runs = [dataclasses.asdict(run) for run in self.runs]
+        content = {"settings": self.settings, "inputs": self._dropping(), "runs": runs}
         if self.convergence is not None:
             content["convergence"] = self.convergence.to_dict()
         return content
@@ -222,9 +281,9 @@ class Comparison:
 
 
 def compare(
-    X: ArrayLike,
+    X: Data,
     y: ArrayLike,
-    X_test: ArrayLike,
+    X_test: Data,
     y_test: ArrayLike,
     *,
     penalty: Penalty | None = None,
@@ -235,6 +294,7 @@ def compare(
     optimizer: Optimizer | None = None,
     activation: str = "relu",
     task: str | None = None,
+    class_weight: str | Mapping[Any, float] | None = None,
     batch_size: int = 32,
     dtype: str = "float64",
     convergence: int = 0,
@@ -247,6 +307,7 @@ def compare(
     Parameters
     ----------
     X, y, X_test, y_test : arrays; class labels may be any integers or strings
+        X and X_test may be of `scipy.sparse`, or data frames, whose columns lend their names.
     penalty : Penalty; L1(1e-3) if left out
     hidden : sequence of int, the units of each hidden layer; () for none
     epochs : int
@@ -256,7 +317,9 @@ def compare(
         those of the others: three gradients of each sample (one of all samples, two of each batch)
         in place of one.
     optimizer, activation, batch_size, dtype : see `fit` and `MLP`
-    task : "classification" or "regression"; left out, regression for floating-point y
+    task : "classification", "regression" or "multilabel"; left out, as y says, or an error asks
+    class_weight : "balanced" or dict, optional; see `class_weights`. In L and all that is made of
+        it on the training data; no score is weighted
     convergence : int
         > 0: also run the full-batch solvers for so many steps, on the training data from the
         first seed's weights (see `tinyreg.study.convergence`). And FISTA goes on from the end of
@@ -280,6 +343,10 @@ def compare(
     ValueError, TypeError
         If an argument is not as it should be or `out` cannot be written, before anything is trained
 
+    Warns
+    -----
+    UserWarning : if y is to be regressed on and far from mean 0 and deviation 1
+
     Examples
     --------
     >>> from tinyreg import SGD
@@ -298,15 +365,17 @@ def compare(
     progress = progress or (lambda text: None)
     setup = Setup(
         {"train": (X, y), "test": (X_test, y_test)}, COMPARED,
-        loss=None if task is None else TASKS[check_choice("task", task, TASKS)],
+        task=task, class_weight=class_weight,
         penalty=L1(1e-3) if penalty is None else penalty,
         methods=methods, hidden=hidden, activation=activation, dtype=dtype,
         optimizer=optimizer, epochs=epochs, batch_size=batch_size, seeds=seeds,
     )  # fmt: skip
     first = setup.seeds[0]
     start = setup.objective(first, setup.penalty)
-    start.on(*setup.parts["train"])
-    setup.on("test", start)  # refused, if they are, before any work
+    for part in setup.parts:
+        setup.on(part, start)  # refused, if they are, before any work
+    if setup.task == "regression":
+        _warn_if_unscaled(setup.parts["train"][1])
     store = Store(out, fresh, "comparison", setup, progress, convergence=convergence)
 
     def restored(kept: dict[str, Any], params: Array) -> tuple[Run, MLP]:
@@ -327,14 +396,49 @@ def compare(
     if convergence:
         full_batch = store.find("convergence", first, lambda kept, _: Convergence.from_dict(kept))
         if full_batch is None:
-            full_batch = converge(start, *setup.parts["train"], convergence, progress)
+            full_batch = converge(start, *setup.parts["train"], convergence, progress, setup.weight)
             store.keep("convergence", first, full_batch.to_dict())
     store.prune()
 
-    task = "classification" if isinstance(setup.loss, SoftmaxCrossEntropy) else "regression"
     versions = {"python": platform.python_version(), "numpy": np.__version__}
-    settings = setup.settings(task=task, convergence=convergence, **versions)
-    return Comparison(settings, runs, networks, full_batch)
+    settings = setup.settings(convergence=convergence, always=_always(setup), **versions)
+    return Comparison(settings, runs, networks, setup.columns, setup.classes, full_batch)
+
+
+def _always(setup: Setup) -> dict[str, Any] | None:
+    """The scores on the test data of saying what is commonest in the training data, to each row."""
+    y, y_test = (setup.parts[part][1] for part in ("train", "test"))
+    if setup.classes is None:
+        if setup.task == "regression":
+            return None
+        right = (y.mean(axis=0) > 0.5) == (y_test > 0.5)
+        return {
+            "says": "the commonest answer",
+            "test_score": float(right.mean()),
+            "test_balanced": None,
+        }
+    labels = labels_of(y_test)
+    top = np.bincount(labels_of(y)).argmax()
+    return {
+        "says": f"{setup.classes[top].item()!r}, the commonest class",
+        "test_score": float(np.mean(labels == top)),
+        "test_balanced": balanced_accuracy(labels, np.full_like(labels, top)),
+    }
+
+
+def _warn_if_unscaled(y: Array) -> None:
+    """λ is in the units of the target, and a step of Adam is about lr, whatever these are."""
+    with np.errstate(all="ignore"):
+        mean, deviation = y.mean(axis=0), y.std(axis=0)
+    scaled = (np.abs(mean) <= 3) & (deviation <= 10) & ((deviation >= 0.1) | (deviation == 0))
+    if not np.all(scaled):
+        i = np.unravel_index(np.argmin(scaled), np.shape(scaled))
+        warnings.warn(
+            f"y has mean {mean[i]:.3g} and deviation {deviation[i]:.3g}; λ and learning rates suit "
+            "targets of mean 0 and deviation 1, as y, y_test = "
+            "tr.datasets.standardise(y, y_test) makes them",
+            stacklevel=3,
+        )
 
 
 def _mean_and_spread(values: Array, form: str, scale: float, unit: str) -> str:

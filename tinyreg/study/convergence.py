@@ -31,7 +31,7 @@ from tinyreg.solvers.minimize import minimize
 from tinyreg.solvers.schedules import inverse_sqrt
 from tinyreg.sparsity.measures import zero_share
 from tinyreg.study.runs import decimals
-from tinyreg.validate import check_integer
+from tinyreg.validate import Data, Maybe, check_integer
 
 POWER_STEPS = 20
 TOLERANCE = 1e-9  # beyond what the picture can show
@@ -118,10 +118,11 @@ class Convergence:
 
 def converge(
     objective: Objective,
-    X: ArrayLike,
+    X: Data,
     y: ArrayLike,
     iterations: int = 200,
     progress: Callable[[str], None] = lambda text: None,
+    sample_weight: Maybe = None,
 ) -> Convergence:
     """Run every full-batch solver from the network's parameters; the network is left alone.
 
@@ -131,6 +132,7 @@ def converge(
     X, y : arrays
     iterations : int, the steps of each at most
     progress : function of a line of text, optional
+    sample_weight : (N,) array, optional
 
     Returns
     -------
@@ -151,7 +153,7 @@ def converge(
     lbfgs                 True
     """
     check_integer("iterations", iterations, least=1)
-    step = 1 / largest_curvature(objective, X, y)
+    step = 1 / largest_curvature(objective, X, y, sample_weight)
     steps: dict[str, float | Schedule | None] = {
         "subgradient, constant": step,
         "subgradient, 1/√k": inverse_sqrt(10 * step),
@@ -167,7 +169,10 @@ def converge(
             objective.net.copy(), objective.loss, objective.penalty, objective.bias_penalty
         )
         solver = name.partition(",")[0]
-        result = minimize(own, X, y, solver, tol=TOLERANCE, max_iter=iterations, step=t)
+        result = minimize(
+            own, X, y, solver, tol=TOLERANCE, max_iter=iterations, step=t,
+            sample_weight=sample_weight,
+        )  # fmt: skip
         past = result.history
         curve = Curve(
             name, past["objective"], past["stationarity"], past["seconds"],
@@ -178,7 +183,9 @@ def converge(
     return Convergence(is_convex(objective), step, curves, best)
 
 
-def largest_curvature(objective: Objective, X: ArrayLike, y: ArrayLike) -> float:
+def largest_curvature(
+    objective: Objective, X: Data, y: ArrayLike, sample_weight: Maybe = None
+) -> float:
     """The size of the largest eigenvalue of ∇²F at the network's parameters, by power iteration.
 
     v ← Hv/‖Hv‖ turns towards the eigenvector whose eigenvalue is largest in size, and ‖Hv‖
@@ -190,7 +197,7 @@ def largest_curvature(objective: Objective, X: ArrayLike, y: ArrayLike) -> float
     >>> round(largest_curvature(F, X, np.zeros(4)), 4)  # XᵀX/4 = diag(2, ½)
     2.0
     """
-    problem = objective.on(X, y)
+    problem = objective.on(X, y, sample_weight)
     v = np.random.default_rng(0).normal(size=objective.net.n_params)
     size = 1.0
     for _ in range(POWER_STEPS):

@@ -3,6 +3,9 @@
 For each method and seed one network walks up a list of λ. Upwards, because all-zero weights and
 biases are stationary for every λ (in a ReLU or tanh net no gradient gets through them): a walk down
 from the sparse end would never leave it. A walk ends early where its network is dead.
+
+Without hidden layers "proximal" goes to the minimum at each λ, and proves it by a duality gap where
+there is one: with L1 its walk is the lasso path, with the same inputs left at each λ.
 """
 
 from __future__ import annotations
@@ -10,9 +13,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
@@ -20,19 +23,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinyreg.core.losses import Loss
+from tinyreg.core.objective import Penalties
 from tinyreg.core.optimizers import Optimizer
-from tinyreg.core.penalties import L1, Penalty, l1_l2
+from tinyreg.core.penalties import L1, l1_l2
 from tinyreg.core.training import METHODS
 from tinyreg.render.document import Document, Lines, Table
 from tinyreg.render.plots import plot_path
 from tinyreg.render.text import to_text
 from tinyreg.solvers.duality import lambda_max
+from tinyreg.study.comparison import _always
+from tinyreg.study.model import Model
 from tinyreg.study.runs import Setup, decimals, title, write_json
 from tinyreg.study.store import Store
-from tinyreg.study.walk import Failure, Point, Walk, Walked, walk_all, with_lam
-from tinyreg.validate import Array, check_choice, check_function, check_integer, describe
+from tinyreg.study.walk import Failure, Point, Walk, Walked, is_solved, walk_all, with_lam
+from tinyreg.validate import Array, Data, check_choice, check_function, check_integer, describe
 
 SHARES_SHOWN = (0.5, 0.8, 0.9, 0.95)
+INPUTS_SHOWN = 12
 COLUMNS = {  # header: measure, scale (100 for percents), form
     "F": ("objective", 1, ".4f"),
     "zeros": ("exact_zeros", 100, ".1f"),
@@ -42,7 +49,9 @@ COLUMNS = {  # header: measure, scale (100 for percents), form
     "train": ("train_score", 1, ".3f"),
     "valid": ("validation_score", 1, ".3f"),
     "test": ("test_score", 1, ".3f"),
+    "balanced": ("test_balanced", 1, ".3f"),
     "resid": ("stationarity", 1, ".0e"),
+    "gap": ("gap", 1, ".0e"),
 }
 
 
@@ -55,6 +64,8 @@ class LambdaPath:
     settings : dict
     points : list of Point, in the order of methods, seeds and λ
     failures : list of Failure, the walks that broke off, and where
+    template : Model, of the network before training: its names of columns and classes
+    params : dict, of each method the first seed's parameters, a row for each λ
 
     Notes
     -----
@@ -64,24 +75,26 @@ class LambdaPath:
 
     Examples
     --------
-    >>> from tinyreg import SGD
     >>> from tinyreg.datasets.synthetic import sparse_teacher
     >>> X, y, relevant = sparse_teacher(80, 5, 1)  # one of the five inputs matters
     >>> walked = path(X[:60], y[:60], X[60:], y[60:], lams=(0.01, 0.2, 1.0), hidden=(),
-    ...               methods=("proximal",), first_epochs=100, epochs=100, seeds=(0, 1),
-    ...               batch_size=60, optimizer=SGD(0.1))
+    ...               methods=("proximal",))
     >>> walked.lams("proximal"), walked.mean("proximal", "active_inputs")
     ([0.01, 0.2, 1.0], array([3., 1., 0.]))
     >>> walked.of("proximal", 0.2, "exact_zeros"), walked.best("proximal")
-    (array([0.8, 0.8]), (0.01, 0.01))
+    (array([0.8]), (0.01, 0.01))
+    >>> relevant, walked.inputs("proximal", 0.2), walked.model("proximal", 0.2).net.sizes
+    (array([2]), ['x2'], (5, 1))
     >>> lam, score = walked.at_zeros("proximal", share=0.8)
     >>> lam, round(score, 3), len(walked.to_dict()["points"])
-    (0.2, 0.823, 6)
+    (0.2, 0.823, 3)
     """
 
     settings: dict[str, Any]
     points: list[Point]
     failures: list[Failure]
+    template: Model
+    params: dict[str, Array] = field(default_factory=dict)
 
     def _stops(self, method: str) -> list[Point]:
         """The points of the walks of a method that did not break off."""
@@ -111,15 +124,18 @@ class LambdaPath:
     def best(self, method: str) -> tuple[float, float]:
         """The λ with the best mean validation score, and the one-standard-error λ.
 
-        The latter is the largest λ whose mean score is no worse than the best one's less its
-        standard error over the seeds (Hastie, Tibshirani and Friedman, The Elements of
-        Statistical Learning, section 7.10): sparser, and no worse as far as the seeds can tell.
+        With class weights the score is the balanced accuracy. The latter λ is the largest whose
+        mean score is no worse than the best one's less its standard error over the seeds (Hastie,
+        Tibshirani and Friedman, The Elements of Statistical Learning, section 7.10): sparser, and
+        no worse as far as the seeds can tell.
         """
-        lams, scores = self.lams(method), self.mean(method, "validation_score")
+        weighted = self.settings["class_weight"] is not None
+        name = "validation_balanced" if weighted else "validation_score"
+        lams, scores = self.lams(method), self.mean(method, name)
         if not lams:
             raise ValueError(f"method: no λ was reached by every seed of {method!r}")
         top = int(np.argmax(scores))
-        at_top = self.of(method, lams[top], "validation_score")
+        at_top = self.of(method, lams[top], name)
         error = at_top.std(ddof=1) / np.sqrt(len(at_top)) if len(at_top) > 1 else 0.0
         within = np.flatnonzero(scores >= scores[top] - error)
         return lams[top], lams[within[-1]]
@@ -134,6 +150,24 @@ class LambdaPath:
         for i in np.flatnonzero(self.mean(method, "exact_zeros") >= share):
             return self.lams(method)[i], float(scores[i])
         return None
+
+    def _first(self, method: str) -> list[float]:
+        """The λ that the first seed's walk has reached."""
+        seed = self.settings["seeds"][0]
+        return [p.lam for p in self.points if (p.method, p.seed) == (method, seed)]
+
+    def model(self, method: str, lam: float) -> Model:
+        """The first seed's network at one stop, with the names of its columns and classes."""
+        if lam not in self._first(method):
+            raise ValueError(f"method and lam must be ones walked, got {method!r} and {lam!r}")
+        net = self.template.net.copy()
+        net.params = self.params[method][self._first(method).index(lam)]
+        return dataclasses.replace(self.template, net=net)
+
+    def inputs(self, method: str, lam: float) -> list[str]:
+        """The first seed's inputs with a nonzero weight, from the largest sum of |w| down."""
+        size = np.abs(self.model(method, lam).net.weights[0]).sum(axis=1)
+        return [self.template.columns[i] for i in np.argsort(-size, kind="stable") if size[i] > 0]
 
     def __str__(self) -> str:
         return to_text(self.document())
@@ -157,19 +191,35 @@ class LambdaPath:
 
     def _table(self, method: str) -> Table:
         best, one_se = self.best(method)
-        columns = [
-            [
-                "-" if np.isnan(x) else decimals(scale * x, form) + " %" * (scale == 100)
-                for x in self.mean(method, name)
-            ]
-            for name, scale, form in COLUMNS.values()
-        ]
+        measures = COLUMNS | {"balanced": (f"{self._score}_balanced", 1, ".3f")}
+        shown = {}
+        for header, (name, scale, form) in measures.items():
+            if not np.isnan(means := self.mean(method, name)).all():
+                shown[header] = [decimals(scale * x, form) + " %" * (scale == 100) for x in means]
         marked = [
             "*" * (lam == best) + "+" * (lam == one_se) + f"{lam:.2e}" for lam in self.lams(method)
         ]
         caption = f"{method}  (* best validation score, + one-standard-error choice)"
-        rows = list(zip(marked, *columns, strict=True))
-        return Table(["λ", *COLUMNS], rows, left=0, caption=caption)
+        rows = list(zip(marked, *shown.values(), strict=True))
+        return Table(["λ", *shown], rows, left=0, caption=caption, notes=[*self._notes(method)])
+
+    def _notes(self, method: str) -> Iterator[str]:
+        """Which inputs are left at the choice, and whether the walk is at the minimum."""
+        if is_solved(self.settings["sizes"], method):
+            proofs = [p.certified for p in self.points if p.method == method]
+            known = f"optimal, by the gap, at {sum(proofs)} of {len(proofs)} λ"
+            yield f"FISTA to the minimum of F, once for all seeds; {known}"
+        if (kept := self._kept(method)) is not None:
+            few = ": " * bool(kept) + ", ".join(kept[:INPUTS_SHOWN])
+            more = ", …" * (len(kept) > INPUTS_SHOWN)
+            seed, n = self.settings["seeds"][0], self.settings["sizes"][0]
+            yield f"at + seed {seed} keeps {len(kept)} of {n} inputs{few}{more}"
+
+    def _kept(self, method: str) -> list[str] | None:
+        """The first seed's inputs at the choice; None where all are left, or it is not reached."""
+        lam = self.best(method)[1]
+        kept = self.inputs(method, lam) if lam in self._first(method) else self.template.columns
+        return kept if len(kept) < len(self.template.columns) else None
 
     def _cost_of_zeros(self) -> Lines:
         lines = [
@@ -182,14 +232,19 @@ class LambdaPath:
                 for share, at in found.items()
             ]
             lines.append(f"  {method:<12} " + "   ".join(cells))
+        if always := self.settings["always"]:
+            note = f"  always {always['says']}: {always['test_score']:.3f}"
+            balanced = always["test_balanced"]
+            lines.append(note if balanced is None else f"{note}, balanced {balanced:.3f}")
         return Lines(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings, choices, points and failures as plain numbers, lists and strings."""
+        """Settings, choices (and their inputs, if some are dropped), points and failures."""
+        names = ("best", "one_standard_error", "inputs")
         return {
             "settings": self.settings,
             "best": {
-                method: dict(zip(("best", "one_standard_error"), self.best(method), strict=True))
+                method: dict(zip(names, (*self.best(method), self._kept(method)), strict=True))
                 for method in self._walked()
             },
             "points": [dataclasses.asdict(point) for point in self.points],
@@ -201,27 +256,49 @@ class LambdaPath:
         write_json(path, self.to_dict())
 
     def plot(self, path: str | PathLike[str]) -> None:
-        """Draw score against sparsity to a file; needs matplotlib (the extra `plot`)."""
+        """Draw score against sparsity, and the weights along the path, to a file.
+
+        Without hidden layers each weight of the first seed is a curve, with them each input: the
+        norm of its weights. Needs matplotlib (the extra `plot`).
+        """
         measures = (f"{self._score}_score", "exact_zeros", "near_zeros")
         walks = {
             method: [np.array(self.lams(method)), *(self.mean(method, m) for m in measures)]
             for method in self._walked()
         }
-        chosen = {method: self.best(method)[1] for method in walks}
-        plot_path(path, score=self._score, walks=walks, chosen=chosen)
+        chosen = {method: self.best(method) for method in walks}
+        columns, classes = self.template.columns, self.template.classes
+        n_outputs, deep = self.settings["sizes"][-1], len(self.settings["sizes"]) > 2
+        names = columns
+        if not deep and n_outputs > 1:
+            outputs = range(n_outputs) if classes is None else classes.tolist()
+            names = [f"{column}: {output}" for column in columns for output in outputs]
+        plot_path(
+            path, score=self._score, walks=walks, chosen=chosen, names=names,
+            curves={method: self._curves(method, deep) for method in walks if self._first(method)},
+            title="norm of each input's weights" if deep else "weights",
+        )  # fmt: skip
+
+    def _curves(self, method: str, deep: bool) -> tuple[Array, Array]:
+        """The first seed's λ, and for each a row of its weights or of its inputs' norms."""
+        layers = [self.model(method, lam).net.weights[0] for lam in self._first(method)]
+        rows = [np.linalg.norm(W, axis=1) if deep else W.ravel() for W in layers]
+        return np.array(self._first(method)), np.array(rows)
 
 
 def path(
-    X: ArrayLike,
+    X: Data,
     y: ArrayLike,
-    X_validation: ArrayLike,
+    X_validation: Data,
     y_validation: ArrayLike,
-    X_test: ArrayLike | None = None,
+    X_test: Data | None = None,
     y_test: ArrayLike | None = None,
     *,
     lams: Sequence[float] | None = None,
     loss: Loss | None = None,
-    penalty: Penalty | None = None,
+    task: str | None = None,
+    class_weight: str | Mapping[Any, float] | None = None,
+    penalty: Penalties = None,
     methods: Sequence[str] = ("subgradient", "proximal"),
     hidden: Sequence[int] = (64,),
     activation: str = "relu",
@@ -241,15 +318,19 @@ def path(
     Parameters
     ----------
     X, y, X_validation, y_validation, X_test, y_test : arrays
-        The validation data choose λ; the test data only look on.
+        X dense, `scipy.sparse` or a data frame, whose columns give the inputs their names. The
+        validation data choose λ; the test data only look on.
     lams : sequence of float
-        Ascending, each > 0; 17 from 1e-5 to 1e-1 if left out. Without hidden layers and with
-        L1, the list is cut behind the first that is at least `lambda_max`: there all weights are 0.
-    loss : Loss; left out, SquaredError() for real y, else SoftmaxCrossEntropy()
-    penalty : Penalty
-        Whose λ is walked: L1 if left out. A dataclass with a field `lam` (the only one that is
-        changed), or an ElasticNet (whose parts keep their ratio).
+        Ascending, each > 0; 17 from 1e-5 to 1e-1 if left out. Without hidden layers and with L1 or
+        ElasticNet, the list is cut behind the first that is at least `lambda_max`: there all
+        weights are 0.
+    loss, task : Loss; or "classification", "regression" or "multilabel"; y says which, if it can
+    class_weight : "balanced" or dict, optional; see `class_weights`
+    penalty : Penalty, or a sequence with one (or None) for each layer; L1 if left out
+        A dataclass with a field `lam`, which is walked, or an ElasticNet, whose `l1` is; of several
+        the largest. `lam`, `l1` and `l2` of all of them keep their ratios to it.
     methods : sequence of "subgradient", "proximal", "decoupled", "naive"
+        Without hidden layers "proximal" goes by `minimize`, from 0, and so once for all seeds.
     hidden : sequence of int, the units of each hidden layer; () for none
     activation, optimizer, batch_size, dtype : see `MLP` and `fit`
     first_epochs, epochs : int; at the first λ, and at each later one
@@ -277,10 +358,9 @@ def path(
 
     Examples
     --------
-    >>> from tinyreg import SGD
     >>> X, y = [[1.0], [-1.0]], [2.0, -2.0]  # F = ½(w − 2)² + ½b² + λ|w|
-    >>> walked = path(X, y, X, y, lams=(0.5, 1.0, 4.0), hidden=(), methods=("proximal",),
-    ...               seeds=(0,), first_epochs=50, epochs=50, optimizer=SGD(0.5))
+    >>> walked = path(X, y, X, y, task="regression", lams=(0.5, 1.0, 4.0), hidden=(),
+    ...               methods=("proximal",))
     >>> [(point.lam, round(point.objective, 6), point.exact_zeros) for point in walked.points]
     [(0.5, 0.875, 0.0), (1.0, 1.5, 0.0), (4.0, 2.0, 1.0)]
     """
@@ -292,7 +372,8 @@ def path(
     check_function("progress", progress)
     progress = progress or (lambda text: None)
     setup = Setup(
-        given, METHODS, loss=loss, penalty=L1(1.0) if penalty is None else penalty,
+        given, METHODS, loss=loss, task=task, class_weight=class_weight,
+        penalty=with_lam(L1(1.0) if penalty is None else penalty, 1.0),
         methods=methods, hidden=hidden, activation=activation, dtype=dtype,
         optimizer=optimizer, epochs=epochs, batch_size=batch_size, seeds=seeds,
     )  # fmt: skip
@@ -300,31 +381,52 @@ def path(
     first_epochs = check_integer("first_epochs", first_epochs, least=1)
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise TypeError(f"executor must be a PEP 3148 executor, got {describe(executor)}")
+    first = setup.seeds[0]
+    start = setup.objective(first, with_lam(setup.penalty, lams[0]))
     for part in setup.parts:
-        setup.on(part, setup.objective(0, with_lam(setup.penalty, lams[0])))
+        setup.on(part, start)
 
-    if len(setup.sizes) == 2 and l1_l2(with_lam(setup.penalty, 1.0)) == (1.0, 0.0):
-        largest = lambda_max(*setup.parts["train"], setup.loss)
+    only: Any = setup.penalty[0] if isinstance(setup.penalty, Sequence) else setup.penalty
+    largest = np.inf
+    if len(setup.sizes) == 2 and (l1_l2(only) or (0.0,))[0] == 1.0:
+        largest = lambda_max(*setup.parts["train"], setup.loss, setup.weight)
         lams = lams[: 1 + sum(lam < largest for lam in lams)]
+    settings = setup.settings(
+        penalty=f"λ × {setup.penalty}", lams=lams, first_epochs=first_epochs,
+        always=_always(setup) if "test" in setup.parts else None,
+    )  # fmt: skip
+    template = Model(start.net, setup.loss, setup.columns, setup.classes, settings=settings)
     store = Store(out, fresh, "path", setup, progress, lams=lams, first_epochs=first_epochs)
-    pairs = itertools.product(setup.methods, setup.seeds)
-    tasks = [Walk(setup, method, seed, tuple(lams), first_epochs) for method, seed in pairs]
+    tasks = [
+        Walk(setup, method, seed, tuple(lams), first_epochs, largest)
+        for method, seed in itertools.product(setup.methods, setup.seeds)
+        if seed == first or not is_solved(setup.sizes, method)
+    ]
     walked: dict[Walk, Walked] = {}
-    for task in tasks:
-        points = store.find(task.method, task.seed, lambda kept, _: [Point(**p) for p in kept])
-        if points is not None:
-            walked[task] = points, None
-    left = [task for task in tasks if task not in walked]
-    for task, (points, failure) in walk_all(left, executor, progress):
-        walked[task] = points, failure
-        if failure is None:
-            store.keep(task.method, task.seed, [dataclasses.asdict(point) for point in points])
+
+    def take(walk: Walk, result: Walked) -> None:  # of later seeds without the parameters
+        walked[walk] = result if walk.seed == first else result._replace(params=np.empty(0))
+
+    def restored(kept: list[dict[str, Any]], params: Array) -> Walked:
+        return Walked([Point(**p) for p in kept], params.reshape(len(kept), start.net.n_params))
+
+    for walk in tasks:
+        found = store.find(walk.method, walk.seed, restored)
+        if found is not None:
+            take(walk, found)
+    left = [walk for walk in tasks if walk not in walked]
+    for walk, result in walk_all(left, executor, progress):
+        take(walk, result)
+        if result.failure is None:
+            points = [dataclasses.asdict(point) for point in result.points]
+            store.keep(walk.method, walk.seed, points, result.params)
     store.prune()
-    kind = type(setup.penalty).__name__
     return LambdaPath(
-        setup.settings(penalty=kind, lams=lams, first_epochs=first_epochs),
-        points=[point for task in tasks for point in walked[task][0]],
-        failures=[failure for task in tasks if (failure := walked[task][1]) is not None],
+        settings,
+        points=[point for walk in tasks for point in walked[walk].points],
+        failures=[failure for walk in tasks if (failure := walked[walk].failure) is not None],
+        template=template,
+        params={walk.method: walked[walk].params for walk in tasks if walk.seed == first},
     )
 
 

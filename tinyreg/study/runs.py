@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from os import PathLike
 from timeit import timeit
 from typing import Any
@@ -16,13 +18,13 @@ from numpy.typing import ArrayLike
 
 from tinyreg import validate
 from tinyreg.checkpoint import rates, told
-from tinyreg.core.losses import Loss, SoftmaxCrossEntropy, SquaredError
+from tinyreg.core.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from tinyreg.core.network import MLP
 from tinyreg.core.objective import Objective, Problem
 from tinyreg.core.optimizers import Adam, Optimizer
 from tinyreg.core.penalties import Penalty
 from tinyreg.core.training import History, fit
-from tinyreg.datasets.labels import encode_labels
+from tinyreg.datasets.labels import class_weights, encode_labels, task_of
 from tinyreg.errors import DivergenceError
 from tinyreg.files import replacing
 from tinyreg.solvers.duality import is_convex
@@ -34,29 +36,38 @@ from tinyreg.sparsity.measures import (
     near_zero_share,
     zero_share,
 )
-from tinyreg.validate import Array
+from tinyreg.validate import Array, Data, Sparse
 
 FORWARD_REPEATS = 20
+SAMPLE = 1000  # samples at once, and those that `forward` is timed on
 # In the order in which they are written; a study has some of them.
 SETTINGS = """
-    n_train n_validation n_test task sizes activation loss penalty lams methods optimizer
-    first_epochs epochs batch_size seeds dtype convergence python numpy
+    n_train n_validation n_test task class_weight sizes activation loss penalty lams methods
+    optimizer first_epochs epochs batch_size seeds dtype convergence always python numpy
 """
+TASKS: dict[str, Loss] = {
+    "classification": SoftmaxCrossEntropy(),
+    "regression": SquaredError(),
+    "multilabel": SigmoidCrossEntropy(),
+}
 
 
 class Setup:
     """The data, the network before training, and how it is trained; checked when it is made.
 
-    `parts` has X and y under "train", and under "validation" and "test" where there are such;
-    without a loss, the targets say which. The methods are of `choices`.
+    `parts` has X and y under "train", and under "validation" and "test" where there are such, each
+    X converted once to the network's dtype. A loss or a task says what the targets are, or they do
+    themselves. `weight` are the weights of the training samples. The methods are of `choices`.
     """
 
     def __init__(
         self,
-        parts: Mapping[str, tuple[ArrayLike, ArrayLike]],
+        parts: Mapping[str, tuple[Data, ArrayLike]],
         choices: Collection[str],
         *,
-        loss: Loss | None,
+        loss: Loss | None = None,
+        task: str | None = None,
+        class_weight: str | Mapping[Any, float] | None = None,
         penalty: Penalty,
         methods: Sequence[str],
         hidden: Sequence[int],
@@ -78,11 +89,25 @@ class Setup:
         self.optimizer = Adam() if optimizer is None else optimizer
         for method in self.methods:
             validate.check_optimizer(self.optimizer, method)
-        self.parts, self.loss, n_outputs = prepare(parts, loss)
-        n_inputs = self.parts["train"][0].shape[1]
-        net = MLP([n_inputs, *validate.check_list("hidden", hidden), n_outputs], activation, dtype)
-        self.sizes, self.activation, self.dtype = list(net.sizes), activation, net.dtype.name
-        self.penalty = penalty
+        self.dtype = validate.check_dtype("dtype", dtype).name
+        tables, self.columns = _features(parts, self.dtype)
+        targets = {names(part)[1]: y for part, (_, y) in parts.items()}
+        self.task, self.loss = _task_and_loss(targets["y"], task, loss)
+        self.classes: Array | None = None
+        self.class_weight, self.weight = class_weight, None
+        if self.task == "classification":
+            self.classes, *arrays = encode_labels(**targets)
+            if class_weight is not None:
+                self.weight = class_weights(targets["y"], class_weight)
+        elif class_weight is not None:
+            raise ValueError(f"class_weight goes with classes, not with {self.task}")
+        else:
+            arrays = [validate.as_numbers(name, y) for name, y in targets.items()]
+        self.parts = dict(zip(parts, zip(tables, arrays, strict=True), strict=True))
+        n_outputs = math.prod(arrays[0].shape[1:]) if self.classes is None else len(self.classes)
+        layers = [len(self.columns), *validate.check_list("hidden", hidden), n_outputs]
+        net = MLP(layers, activation, self.dtype)
+        self.sizes, self.activation, self.penalty = list(net.sizes), activation, penalty
 
     def objective(self, seed: int, penalty: Penalty) -> Objective:
         """F for a new network."""
@@ -91,30 +116,34 @@ class Setup:
     def on(self, part: str, objective: Objective) -> Problem:
         """F on one part of the data; where the data are refused, the error names the arguments."""
         with validate.named(", ".join(names(part))):
-            return objective.on(*self.parts[part])
+            return objective.on(*self.parts[part], self.weight if part == "train" else None)
 
     def fit(self, net: MLP, **own: Any) -> History:
         """Train a network, with settings of its `own` beside those of all runs."""
         X, y = self.parts["train"]
         return fit(
-            net, X, y, loss=self.loss, optimizer=self.optimizer, batch_size=self.batch_size, **own
-        )
+            net, X, y, loss=self.loss, optimizer=self.optimizer, batch_size=self.batch_size,
+            sample_weight=self.weight, **own,
+        )  # fmt: skip
 
     def settings(self, **own: Any) -> dict[str, Any]:
         """All of this, and what a study has of its `own`, in numbers and strings."""
-        counts = {"n_test": 0} | {f"n_{part}": len(X) for part, (X, _) in self.parts.items()}
+        counts = {"n_test": 0} | {f"n_{part}": len(y) for part, (_, y) in self.parts.items()}
         texts = {name: repr(getattr(self, name)) for name in ("loss", "penalty", "optimizer")}
+        if self.class_weight is not None:
+            texts["class_weight"] = str(self.class_weight)
         values = vars(self) | counts | texts | own
         return {name: values[name] for name in SETTINGS.split() if name in values}
 
     def told(self, **own: Any) -> dict[str, str]:
         """All that a run depends on beside its method and its seed, in words; of arrays a hash."""
         values = vars(self) | own | {"numpy": np.__version__}
-        del values["parts"], values["methods"], values["seeds"]
+        for name in ("parts", "methods", "seeds", "columns", "classes", "class_weight"):
+            del values[name]
         for part, (X, y) in self.parts.items():
             values |= zip(names(part), (X, y), strict=True)
         epochs = max(self.epochs, own.get("first_epochs", 1))
-        steps = epochs * math.ceil(len(self.parts["train"][0]) / self.batch_size)
+        steps = epochs * math.ceil(len(self.parts["train"][1]) / self.batch_size)
         words = {name: told(value) for name, value in values.items()}
         return words | {"lr": rates(getattr(self.optimizer, "lr", None), steps)}
 
@@ -125,30 +154,75 @@ def names(part: str) -> tuple[str, str]:
     return f"X{end}", f"y{end}"
 
 
-def prepare(
-    parts: Mapping[str, tuple[ArrayLike, ArrayLike]], loss: Loss | None
-) -> tuple[dict[str, tuple[Array, Array]], Loss, int]:
-    """The parts as arrays, with class labels 0 … K−1; a loss that fits; the number of outputs."""
-    arrays = {part: (np.asarray(X), np.asarray(y)) for part, (X, y) in parts.items()}
-    for part, (X, y) in arrays.items():
-        validate.check_pairs(X, y, *names(part))
-    y = arrays["train"][1]
+def _features(
+    parts: Mapping[str, tuple[Data, ArrayLike]], dtype: str
+) -> tuple[list[Array | Sparse], list[str]]:
+    """X of each part in this dtype, and the names of the columns: x0, x1, … where it has none.
+
+    There must be a target for each sample.
+    """
+    first, tables = parts["train"][0], []
+    width, columns = validate.as_table("X", first).shape[1], validate.column_names(first)
+    if columns and len({*columns}) < len(columns):
+        often = Counter(columns).most_common(1)[0][0]
+        raise ValueError(f"X must have a name of its own for each column, got {often!r} again")
+    for part, (X, y) in parts.items():
+        (name, y_name), own = names(part), validate.column_names(X)
+        if columns and own and own != columns:
+            other = next((a, b) for a, b in zip_longest(columns, own) if a != b)
+            wanted = f"{name} must have the columns of X in their order"
+            raise ValueError(f"{wanted}, got {other[1]!r} in place of {other[0]!r}")
+        tables.append(validate.check_features(X, width, dtype, name))
+        with validate.named(y_name):  # rows of different lengths
+            targets = np.asarray(y)
+        validate.check_pairs(tables[-1], targets, name, y_name)
+    return tables, columns or [f"x{i}" for i in range(width)]
+
+
+def _task_and_loss(y: ArrayLike, task: str | None, loss: Loss | None) -> tuple[str, Loss]:
+    """The one that is given says the other; without any, the targets do."""
     if loss is None:
-        loss = SquaredError() if y.dtype.kind == "f" else SoftmaxCrossEntropy()
-    if not isinstance(loss, SoftmaxCrossEntropy):
-        return arrays, loss, 1 if y.ndim == 1 else y.shape[1]
-    n_classes, *labels = encode_labels(**{names(part)[1]: y for part, (_, y) in arrays.items()})
-    pairs = zip(arrays.items(), labels, strict=True)
-    return {part: (X, y) for (part, (X, _)), y in pairs}, loss, n_classes
+        task = task_of(y) if task is None else validate.check_choice("task", task, TASKS)
+        return task, TASKS[task]
+    if task is not None:
+        raise ValueError(f"task says which loss, so give one of them, got {task!r} and {loss!r}")
+    fits = (task for task, known in TASKS.items() if isinstance(loss, type(known)))
+    return next(fits, "regression"), loss
+
+
+def labels_of(y: Array) -> Array:
+    """Class labels, (N,), from one-hot rows too."""
+    return y if y.ndim == 1 else y.argmax(axis=1)
+
+
+def balanced_accuracy(labels: Array, predicted: Array) -> float:
+    """The mean, over the classes among the labels, of the share of each that was found.
+
+    >>> balanced_accuracy(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]))
+    0.5
+    """
+    _, codes = np.unique(labels, return_inverse=True)
+    found = np.bincount(codes, weights=labels == predicted)
+    return float(np.mean(found / np.bincount(codes)))
+
+
+def balanced(setup: Setup, net: MLP, part: str) -> float | None:
+    """The balanced accuracy on one part of the data, or None where there are no classes."""
+    if setup.classes is None:
+        return None
+    X, y = setup.parts[part]
+    starts = range(0, len(y), SAMPLE)
+    outputs = np.concatenate([net.forward(X[start : start + SAMPLE]) for start in starts])
+    return balanced_accuracy(labels_of(y), outputs.argmax(axis=1))
 
 
 def title(settings: Mapping[str, Any], samples: str, training: str) -> str:
     """Three lines above a result: the data, the network, how it was trained."""
-    sizes = "-".join(map(str, settings["sizes"]))
+    sizes, weights = "-".join(map(str, settings["sizes"])), settings["class_weight"]
     return (
         f"{settings.get('data', 'data')}: {samples} samples\n"
         f"{sizes} {settings['activation']} net, {settings['loss']}, {settings['penalty']}, "
-        f"{settings['optimizer']}\n"
+        f"{settings['optimizer']}{f', class weights {weights}' if weights else ''}\n"
         f"{training} {', '.join(map(str, settings['seeds']))}"
     )
 
@@ -187,13 +261,14 @@ class Run:
     """One method with one seed, measured after the last epoch.
 
     F = L + R is of the training data, with the compared penalty for every method, "none" too. The
-    scores are accuracy or R². `exact_zeros` and `near_zeros` are the shares of the weights with
-    w == 0 and |w| < 1e-3; `dead_inputs` and `dead_hidden` those of the inputs without a nonzero
-    weight and of the hidden units without one on both sides. `stationarity` is the largest distance
-    of −∇L to ∂R. `seconds` are for an epoch and its measurements, `forward_seconds` and
-    `compact_seconds` for `forward` on the training data before and after `MLP.compact()`.
-    `fista_zeros` is the share of exact zeros after `fista_steps` of FISTA, on all samples, from the
-    run's end (None without), and `fista_success` whether that is a stationary point.
+    scores are accuracy, the share of right answers or R²; `test_balanced` is the balanced accuracy
+    (None without classes). `exact_zeros` and `near_zeros` are the shares of the weights with w == 0
+    and |w| < 1e-3; `dead_inputs` and `dead_hidden` those of the inputs without a nonzero weight and
+    of the hidden units without one on both sides. `stationarity` is the largest distance of −∇L to
+    ∂R. `seconds` are for an epoch and its measurements, `forward_seconds` and `compact_seconds` for
+    `forward` on at most 1000 training samples before and after `MLP.compact()`. `fista_zeros` is
+    the share of exact zeros after `fista_steps` of FISTA, on all samples, from the run's end (None
+    without), and `fista_success` whether that is a stationary point.
     """
 
     method: str
@@ -203,6 +278,7 @@ class Run:
     penalty: float
     train_score: float
     test_score: float
+    test_balanced: float | None
     exact_zeros: float
     near_zeros: float
     dead_inputs: float
@@ -232,8 +308,7 @@ def train_and_measure(
     """The run of one method with one seed, and its network; see `compare` for `convergence`."""
     objective = setup.objective(seed, setup.penalty)
     net = objective.net
-    train = objective.on(*setup.parts["train"])
-    setup.on("test", objective)  # refused, if it is, before any work
+    train = setup.on("train", objective)
 
     def at_epoch_end(epoch: int, history: History) -> None:
         if method == "none":  # trained on L alone, measured on F = L + R like the others
@@ -255,7 +330,8 @@ def train_and_measure(
     seconds = (time.perf_counter() - began) / setup.epochs
 
     small, inputs = net.compact()
-    X, X_small = train.samples.X, np.ascontiguousarray(train.samples.X[:, inputs])
+    X = train.samples.X[:SAMPLE].astype(net.dtype, copy=False)
+    X_small = X[:, inputs].copy()  # in rows again
     times = [  # in turn, so that what else the machine does slows both
         (timeit(lambda: net.forward(X), number=1), timeit(lambda: small.forward(X_small), number=1))
         for _ in range(FORWARD_REPEATS)
@@ -264,9 +340,10 @@ def train_and_measure(
     further: dict[str, Any] = {}
     if convergence and method != "none":
         progress(f"seed {seed}, {method}: FISTA goes on")
-        further = _fista_from(objective, *setup.parts["train"], convergence)
+        further = _fista_from(setup, net, convergence)
     run = Run(
         method, seed, **measured(train, history), test_score=history.validation_score[-1],
+        test_balanced=balanced(setup, net, "test"),
         dead_inputs=dead_share(active_inputs(net)), dead_hidden=dead_share(active_units(net)),
         seconds=seconds, n_params=net.n_params, n_bytes=net.params.nbytes,
         compact_params=small.n_params, compact_bytes=small.params.nbytes,
@@ -276,13 +353,10 @@ def train_and_measure(
     return run, net
 
 
-def _fista_from(
-    objective: Objective, X: ArrayLike, y: ArrayLike, convergence: int
-) -> dict[str, Any]:
+def _fista_from(setup: Setup, net: MLP, convergence: int) -> dict[str, Any]:
     """Where FISTA ends from the network's parameters on, in float64; the network is left alone."""
-    net = MLP(objective.net.sizes, objective.net.activation)
-    net.params = objective.net.params
-    own = Objective(net, objective.loss, objective.penalty)
+    own = Objective(net.astype("float64"), setup.loss, setup.penalty)
     steps = 5 * convergence if is_convex(own) else (convergence + 1) // 2
-    end = minimize(own, X, y, max_iter=steps)
-    return {"fista_zeros": zero_share(net), "fista_steps": end.nit, "fista_success": end.success}
+    end = minimize(own, *setup.parts["train"], max_iter=steps, sample_weight=setup.weight)
+    zeros = zero_share(own.net)
+    return {"fista_zeros": zeros, "fista_steps": end.nit, "fista_success": end.success}

@@ -73,11 +73,11 @@ class Store:
         try:
             saved = read_arrays(path, KIND, ("settings", "content", "params"), VERSION)
             settings, content = (json.loads(saved[part].item()) for part in ("settings", "content"))
-            found = make(content, saved["params"])
+            found = make(content, saved["params"]) if settings == self.settings else None
         except Exception as e:  # whatever it is, the run can be made again
             self.progress(f"{name}: begun anew, as {path} is damaged: {e}")
             return None
-        if settings != self.settings:
+        if found is None:
             why = first_difference(settings, self.settings) or "the settings are others"
             self.progress(f"{name}: begun anew, as {why}")
             return None

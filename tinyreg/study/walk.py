@@ -1,5 +1,8 @@
 """A walk over λ: one method and one seed, each λ starting from where the last one ended.
 
+Without hidden layers F is convex, and "proximal" goes to its minimum by `minimize`, on all samples:
+with L1 that is the lasso path. All else trains by `fit`.
+
 A walk is one task, a function of its arguments alone. Any PEP 3148 executor can run the tasks, and
 which one does not change the results.
 """
@@ -12,17 +15,24 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tinyreg.core.network import MLP
-from tinyreg.core.objective import Objective
-from tinyreg.core.penalties import ElasticNet, Penalty, l1_l2
+from tinyreg.core.objective import Objective, Penalties
 from tinyreg.core.training import History
 from tinyreg.errors import DivergenceError
-from tinyreg.sparsity.measures import active_inputs, active_units
-from tinyreg.study.runs import Setup, measured
+from tinyreg.solvers.duality import duality_gap
+from tinyreg.solvers.minimize import minimize
+from tinyreg.sparsity.measures import active_inputs, active_units, zero_share
+from tinyreg.study.runs import Setup, balanced, measured
 from tinyreg.study.workers import Workers
 from tinyreg.validate import Array, describe
+
+STRENGTHS = ("lam", "l1", "l2")  # the fields of a penalty that are λs; the first is walked
+TOLERANCE = 1e-6  # of `minimize`, or 1e-3 λ if that is less
+MOST_STEPS = 10_000  # of `minimize`, at each λ
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,9 @@ class Point:
     """One stop of a walk: a method, a seed, a λ, and the network measured there, as in a `Run`.
 
     `active_inputs` and `active_units` count the inputs with a nonzero weight and the hidden units
-    with one on both sides; `test_score` is None without test data.
+    with one on both sides; `test_score` is None without test data, the balanced accuracies without
+    classes. `gap` is a bound of F − min F, None where there is none; `certified` says that
+    `minimize` went there and reached the gap that it was to reach.
     """
 
     method: str
@@ -48,6 +60,10 @@ class Point:
     test_score: float | None
     stationarity: float
     seconds: float
+    validation_balanced: float | None = None
+    test_balanced: float | None = None
+    gap: float | None = None
+    certified: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,34 +78,57 @@ class Failure:
 
 @dataclass(frozen=True)
 class Walk:
-    """The arguments of one task; `setup.epochs` are for each λ but the first."""
+    """The arguments of one task; `setup.epochs` are for each λ but the first.
+
+    From `largest` on, λ leaves no weight at the minimum.
+    """
 
     setup: Setup
     method: str
     seed: int
     lams: tuple[float, ...]
     first_epochs: int
+    largest: float
 
 
-Walked: TypeAlias = tuple[list[Point], Failure | None]
+class Walked(NamedTuple):
+    """The stops of a walk, the parameters at each, (n_points, n_params), and why it broke off."""
+
+    points: list[Point]
+    params: Array
+    failure: Failure | None = None
 
 
-def with_lam(penalty: Penalty, lam: float) -> Penalty:
-    """The same penalty at another λ; an elastic net keeps the ratio of its parts.
+def with_lam(penalty: Penalties, lam: float) -> Any:
+    """The same penalty at another λ; all of it keeps its ratio to the λ that is walked.
 
+    That is the field `lam` of a penalty, the `l1` of an elastic net, and the largest of several.
+
+    >>> from tinyreg import L1, ElasticNet
     >>> with_lam(ElasticNet(1.0, 0.5), 0.1)
     ElasticNet(l1=0.1, l2=0.05)
+    >>> with_lam([L1(4.0), None, L1(1.0)], 0.1)
+    [L1(lam=0.1), None, L1(lam=0.025)]
     """
-    if dataclasses.is_dataclass(penalty) and hasattr(penalty, "lam"):
-        changed: Any = dataclasses.replace(penalty, lam=lam)
-        return changed
-    parts = l1_l2(penalty)
-    if parts is None:
-        raise TypeError(f"penalty must be a dataclass with a field lam, got {describe(penalty)}")
-    l1, l2 = parts
-    if l1 == 0:
-        raise ValueError(f"penalty must have l1 > 0 for a path over λ, got {penalty!r}")
-    return ElasticNet(lam, lam * l2 / l1)
+    each: list[Any] = [*penalty] if isinstance(penalty, Sequence) else [penalty]
+    own = [{} if R is None else _strengths(R) for R in each]
+    walked = max((next(iter(numbers.values())) for numbers in own if numbers), default=0)
+    if not walked > 0:
+        raise ValueError(f"penalty must have λ > 0 (l1 > 0 of an elastic net), got {penalty!r}")
+    for i, numbers in enumerate(own):
+        if numbers:
+            changes = {name: lam * (number / walked) for name, number in numbers.items()}
+            each[i] = dataclasses.replace(each[i], **changes)
+    return each if isinstance(penalty, Sequence) else each[0]
+
+
+def _strengths(R: Any) -> dict[str, float]:
+    """The fields of a penalty that are λs, the one that is walked first."""
+    fields = dataclasses.fields(R) if dataclasses.is_dataclass(R) else ()
+    found = [name for name in STRENGTHS if name in {field.name for field in fields}]
+    if isinstance(R, type) or found in ([], ["l2"]):
+        raise TypeError(f"penalty must be a dataclass with a field lam, got {describe(R)}")
+    return {name: getattr(R, name) for name in found}
 
 
 def visit(task: Walk, i: int, params: Array | None) -> tuple[Point, Array, bool]:
@@ -97,28 +136,60 @@ def visit(task: Walk, i: int, params: Array | None) -> tuple[Point, Array, bool]
     began = time.perf_counter()
     setup, lam = task.setup, task.lams[i]
     objective = setup.objective(task.seed, with_lam(setup.penalty, lam))
-    net = objective.net
-    if params is not None:
-        net.params = params
-    history = setup.fit(
-        net, penalty=objective.penalty, method=task.method, seed=task.seed + i,
-        epochs=setup.epochs if i else task.first_epochs,
-    )  # fmt: skip
+    net, certified, solved = objective.net, False, is_solved(setup.sizes, task.method)
+    if params is not None or solved:
+        net.params = np.zeros(net.n_params) if params is None else params
+    if solved:
+        certified = solve(task, net, lam)
+        L, R = setup.on("train", objective).terms()
+        history = History([L], [R], [L + R], [zero_share(net)])
+    else:
+        history = setup.fit(
+            net, penalty=objective.penalty, method=task.method, seed=task.seed + i,
+            epochs=setup.epochs if i else task.first_epochs,
+        )  # fmt: skip
     seconds = time.perf_counter() - began
-    return measure(task, lam, objective, history, seconds), net.params, is_dead(net)
+    point = measure(task, lam, objective, history, seconds, certified)
+    return point, net.params, is_dead(net)
+
+
+def is_solved(sizes: Sequence[int], method: str) -> bool:
+    """Whether a walk goes by `minimize`, to the same minimum for every seed."""
+    return method == "proximal" and len(sizes) == 2
+
+
+def solve(task: Walk, net: MLP, lam: float) -> bool:
+    """Go to the minimum at λ; whether a gap proves that it is one.
+
+    Where the residual is at most tol, a weight whose slope is more than tol below λ is exactly 0:
+    with a tol far below λ, the support is that of the minimum. From `task.largest` on the minimum
+    is W = 0 for every λ, and with a λ well above it no tiny weight is left over.
+    """
+    setup = task.setup
+    penalty = with_lam(setup.penalty, lam if lam < task.largest else max(lam, 10 * task.largest))
+    tol = max(min(TOLERANCE, 1e-3 * lam), 50 * float(np.finfo(net.dtype).eps))
+    end = minimize(
+        Objective(net, setup.loss, penalty), *setup.parts["train"], tol=tol, max_iter=MOST_STEPS,
+        sample_weight=setup.weight,
+    )  # fmt: skip
+    return bool(end.success and end.gap is not None)
 
 
 def measure(
-    task: Walk, lam: float, objective: Objective, history: History, seconds: float
-) -> Point:
+    task: Walk, lam: float, objective: Objective, history: History, seconds: float,
+    certified: bool = False,
+) -> Point:  # fmt: skip
     """The stop of a walk at λ, given the network that was trained there."""
-    problems = {part: objective.on(*samples) for part, samples in task.setup.parts.items()}
+    setup, net = task.setup, objective.net
+    problems = {part: setup.on(part, objective) for part in setup.parts}
+    own: dict[str, Any] = {"test_score": None, "test_balanced": None}
+    for part in {*problems} - {"train"}:
+        own[f"{part}_score"] = problems[part].value_and_score()[1]
+        own[f"{part}_balanced"] = balanced(setup, net, part)
     return Point(
-        task.method, task.seed, lam, **measured(problems["train"], history),
-        active_inputs=int(active_inputs(objective.net).sum()),
-        active_units=int(active_units(objective.net).sum()),
-        validation_score=problems["validation"].value_and_score()[1],
-        test_score=problems["test"].value_and_score()[1] if "test" in problems else None,
+        task.method, task.seed, lam, **measured(problems["train"], history), **own,
+        active_inputs=int(active_inputs(net).sum()), active_units=int(active_units(net).sum()),
+        gap=duality_gap(problems["train"], net.params, history.total[-1]), certified=certified,
         seconds=seconds,
     )  # fmt: skip
 
@@ -135,19 +206,22 @@ def walk(
 ) -> Walked:
     """Walk up the λ of one task, warm started; a failure is returned, with what came before it."""
     points: list[Point] = []
-    params: Array | None = None
+    path: list[Array] = []
+    failure = None
     for i, lam in enumerate(task.lams):
         try:
-            point, params, dead = visit(task, i, params)
+            point, params, dead = visit(task, i, path[-1] if path else None)
         except Exception as e:  # whatever went wrong, what came before it is worth keeping
             died = "the worker died: " if isinstance(e, BrokenExecutor) else ""
             why = str(e) if isinstance(e, DivergenceError) else f"{died}{type(e).__name__}: {e}"
-            return points, Failure(task.method, task.seed, lam, why)
+            failure = Failure(task.method, task.seed, lam, why)
+            break
         points.append(point)
+        path.append(params)
         visited(point)
         if dead:
             break
-    return points, None
+    return Walked(points, np.array(path), failure)
 
 
 def walk_alone(task: Walk) -> Walked:
@@ -173,9 +247,10 @@ def walk_all(
             future.add_done_callback(ended.put)
         for _ in tasks:
             future = ended.get()
-            result = _result(of[future], future)
-            progress(f"{_name(of[future])} done")
-            yield of[future], result
+            task = of.pop(future)  # with its parameters
+            result = _result(task, future)
+            progress(f"{_name(task)} done")
+            yield task, result
     finally:
         if not isinstance(executor, Workers):  # whose processes are ended
             for future in of:
@@ -200,7 +275,7 @@ def _result(task: Walk, future: Future[Walked]) -> Walked:
     try:
         return future.result()
     except CancelledError:
-        return [], Failure(task.method, task.seed, task.lams[0], "cancelled")
+        return Walked([], np.array([]), Failure(task.method, task.seed, task.lams[0], "cancelled"))
     except BrokenExecutor:  # a worker died, and took this walk along, its own or another's
         return walk_alone(task)
     except Exception as e:
