@@ -4,6 +4,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tinyreg.cli.main import main
@@ -71,11 +72,36 @@ def test_every_block_is_of_a_kind_that_a_test_runs():
     assert lines_of("bash", README) == [
         marked("run: compare").rstrip("\n"),
         marked("run: test").rstrip("\n"),
+        *marked("run: your data").splitlines(),
     ]
 
 
+def test_the_commands_for_data_of_ones_own_run(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    rows = [f"{a},{b},{'big' if a > 1 else 'small'}" for a, b in X]
+    monkeypatch.chdir(tmp_path)
+    Path("train.csv").write_text("\n".join(["length,width,kind", *rows]))
+    Path("new.csv").write_text("width,length\n0.5,2\n0.5,-2\n")
+    quick = {
+        "compare": ["--epochs", "60", "--seeds", "0", "--convergence", "0"],
+        "path": ["--lams", "1e-2,1", "--seeds", "0", "--epochs", "1", "--first-epochs", "1"],
+    }
+    printed = []
+    for line in marked("run: your data").splitlines():
+        _, command, *options = line.partition(" #")[0].split()
+        assert main([command, *options, *quick.get(command, [])]) == 0, line
+        printed.append(capsys.readouterr().out)
+    assert "always 'small', the commonest class" in printed[0]
+    assert [row.rpartition(",")[2] for row in printed[1].splitlines()] == [
+        "prediction", "big", "small"
+    ]  # fmt: skip
+    assert printed[2].startswith("input,norm\nlength,")
+    assert "gap" in printed[3]
+
+
 @pytest.mark.parametrize(
-    ("name", "outputs"), [("README.md", 2), ("tinyreg/study/README.md", 12), ("tests/README.md", 0)]
+    ("name", "outputs"), [("README.md", 1), ("tinyreg/study/README.md", 12), ("tests/README.md", 0)]
 )
 def test_the_python_blocks_run_in_order_and_print_what_stands_below_them(name, outputs, capsys):
     names, checked = {}, 0
