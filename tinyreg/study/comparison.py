@@ -31,9 +31,8 @@ from tinyreg.study.runs import (
     TASKS,
     Run,
     Setup,
-    balanced_accuracy,
+    always,
     decimals,
-    labels_of,
     title,
     train_and_measure,
     write_json,
@@ -159,10 +158,10 @@ class Comparison:
 
     def _always(self) -> list[str]:
         """A note of what the scores are to be held against."""
-        if (always := self.settings["always"]) is None:
+        if (held := self.settings["always"]) is None:
             return []
-        note = f"always {always['says']}: test {self._score} {100 * always['test_score']:.1f} %"
-        if (balanced := always["test_balanced"]) is not None:
+        note = f"always {held['says']}: test {self._score} {100 * held['score']:.1f} %"
+        if (balanced := held["balanced"]) is not None:
             note += f", balanced {100 * balanced:.1f} %"
         return [note]
 
@@ -401,29 +400,8 @@ def compare(
     store.prune()
 
     versions = {"python": platform.python_version(), "numpy": np.__version__}
-    settings = setup.settings(convergence=convergence, always=_always(setup), **versions)
+    settings = setup.settings(convergence=convergence, always=always(setup, "test"), **versions)
     return Comparison(settings, runs, networks, setup.columns, setup.classes, full_batch)
-
-
-def _always(setup: Setup) -> dict[str, Any] | None:
-    """The scores on the test data of saying what is commonest in the training data, to each row."""
-    y, y_test = (setup.parts[part][1] for part in ("train", "test"))
-    if setup.classes is None:
-        if setup.task == "regression":
-            return None
-        right = (y.mean(axis=0) > 0.5) == (y_test > 0.5)
-        return {
-            "says": "the commonest answer",
-            "test_score": float(right.mean()),
-            "test_balanced": None,
-        }
-    labels = labels_of(y_test)
-    top = np.bincount(labels_of(y)).argmax()
-    return {
-        "says": f"{setup.classes[top].item()!r}, the commonest class",
-        "test_score": float(np.mean(labels == top)),
-        "test_balanced": balanced_accuracy(labels, np.full_like(labels, top)),
-    }
 
 
 def _warn_if_unscaled(y: Array) -> None:

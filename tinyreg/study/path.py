@@ -31,9 +31,8 @@ from tinyreg.render.document import Document, Lines, Table
 from tinyreg.render.plots import plot_path
 from tinyreg.render.text import to_text
 from tinyreg.solvers.duality import lambda_max
-from tinyreg.study.comparison import _always
 from tinyreg.study.model import Model
-from tinyreg.study.runs import Setup, decimals, title, write_json
+from tinyreg.study.runs import Setup, always, decimals, title, write_json
 from tinyreg.study.store import Store
 from tinyreg.study.walk import Failure, Point, Walk, Walked, is_solved, walk_all, with_lam
 from tinyreg.validate import Array, Data, check_choice, check_function, check_integer, describe
@@ -129,8 +128,7 @@ class LambdaPath:
         Tibshirani and Friedman, The Elements of Statistical Learning, section 7.10): sparser, and
         no worse as far as the seeds can tell.
         """
-        weighted = self.settings["class_weight"] is not None
-        name = "validation_balanced" if weighted else "validation_score"
+        name = "validation_balanced" if self._weighted else "validation_score"
         lams, scores = self.lams(method), self.mean(method, name)
         if not lams:
             raise ValueError(f"method: no λ was reached by every seed of {method!r}")
@@ -139,6 +137,10 @@ class LambdaPath:
         error = at_top.std(ddof=1) / np.sqrt(len(at_top)) if len(at_top) > 1 else 0.0
         within = np.flatnonzero(scores >= scores[top] - error)
         return lams[top], lams[within[-1]]
+
+    @property
+    def _weighted(self) -> bool:
+        return self.settings["class_weight"] is not None
 
     @property
     def _score(self) -> str:
@@ -199,7 +201,8 @@ class LambdaPath:
         marked = [
             "*" * (lam == best) + "+" * (lam == one_se) + f"{lam:.2e}" for lam in self.lams(method)
         ]
-        caption = f"{method}  (* best validation score, + one-standard-error choice)"
+        score = "balanced accuracy" if self._weighted else "score"
+        caption = f"{method}  (* best validation {score}, + one-standard-error choice)"
         rows = list(zip(marked, *shown.values(), strict=True))
         return Table(["λ", *shown], rows, left=0, caption=caption, notes=[*self._notes(method)])
 
@@ -232,9 +235,9 @@ class LambdaPath:
                 for share, at in found.items()
             ]
             lines.append(f"  {method:<12} " + "   ".join(cells))
-        if always := self.settings["always"]:
-            note = f"  always {always['says']}: {always['test_score']:.3f}"
-            balanced = always["test_balanced"]
+        if held := self.settings["always"]:
+            note = f"  always {held['says']}: {held['score']:.3f}"
+            balanced = held["balanced"]
             lines.append(note if balanced is None else f"{note}, balanced {balanced:.3f}")
         return Lines(lines)
 
@@ -330,7 +333,8 @@ def path(
         A dataclass with a field `lam`, which is walked, or an ElasticNet, whose `l1` is; of several
         the largest. `lam`, `l1` and `l2` of all of them keep their ratios to it.
     methods : sequence of "subgradient", "proximal", "decoupled", "naive"
-        Without hidden layers "proximal" goes by `minimize`, from 0, and so once for all seeds.
+        Without hidden layers "proximal" goes by `minimize`, from 0, and so once for all seeds;
+        epochs and optimizer are then for the other methods.
     hidden : sequence of int, the units of each hidden layer; () for none
     activation, optimizer, batch_size, dtype : see `MLP` and `fit`
     first_epochs, epochs : int; at the first λ, and at each later one
@@ -393,7 +397,7 @@ def path(
         lams = lams[: 1 + sum(lam < largest for lam in lams)]
     settings = setup.settings(
         penalty=f"λ × {setup.penalty}", lams=lams, first_epochs=first_epochs,
-        always=_always(setup) if "test" in setup.parts else None,
+        always=always(setup, "test" if "test" in setup.parts else "validation"),
     )  # fmt: skip
     template = Model(start.net, setup.loss, setup.columns, setup.classes, settings=settings)
     store = Store(out, fresh, "path", setup, progress, lams=lams, first_epochs=first_epochs)

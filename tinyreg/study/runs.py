@@ -20,9 +20,8 @@ from tinyreg import validate
 from tinyreg.checkpoint import rates, told
 from tinyreg.core.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from tinyreg.core.network import MLP
-from tinyreg.core.objective import Objective, Problem
+from tinyreg.core.objective import Objective, Penalties, Problem
 from tinyreg.core.optimizers import Adam, Optimizer
-from tinyreg.core.penalties import Penalty
 from tinyreg.core.training import History, fit
 from tinyreg.datasets.labels import class_weights, encode_labels, task_of
 from tinyreg.errors import DivergenceError
@@ -68,7 +67,7 @@ class Setup:
         loss: Loss | None = None,
         task: str | None = None,
         class_weight: str | Mapping[Any, float] | None = None,
-        penalty: Penalty,
+        penalty: Penalties,
         methods: Sequence[str],
         hidden: Sequence[int],
         activation: str,
@@ -109,7 +108,7 @@ class Setup:
         net = MLP(layers, activation, self.dtype)
         self.sizes, self.activation, self.penalty = list(net.sizes), activation, penalty
 
-    def objective(self, seed: int, penalty: Penalty) -> Objective:
+    def objective(self, seed: int, penalty: Penalties) -> Objective:
         """F for a new network."""
         return Objective(MLP(self.sizes, self.activation, self.dtype, seed), self.loss, penalty)
 
@@ -214,6 +213,27 @@ def balanced(setup: Setup, net: MLP, part: str) -> float | None:
     starts = range(0, len(y), SAMPLE)
     outputs = np.concatenate([net.forward(X[start : start + SAMPLE]) for start in starts])
     return balanced_accuracy(labels_of(y), outputs.argmax(axis=1))
+
+
+def always(setup: Setup, part: str) -> dict[str, Any] | None:
+    """The scores on a part of the data of saying what is commonest in the training data."""
+    y, held_back = setup.parts["train"][1], setup.parts[part][1]
+    if setup.classes is None:
+        if setup.task == "regression":
+            return None
+        right = (y.mean(axis=0) > 0.5) == (held_back > 0.5)
+        return {
+            "says": "the commonest answer",
+            "score": float(right.mean()),
+            "balanced": None,
+        }
+    labels = labels_of(held_back)
+    top = np.bincount(labels_of(y)).argmax()
+    return {
+        "says": f"{setup.classes[top].item()!r}, the commonest class",
+        "score": float(np.mean(labels == top)),
+        "balanced": balanced_accuracy(labels, np.full_like(labels, top)),
+    }
 
 
 def title(settings: Mapping[str, Any], samples: str, training: str) -> str:
