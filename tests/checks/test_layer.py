@@ -198,6 +198,85 @@ def test_every_pair_of_this_package(name):
     ).raise_if_failed()
 
 
+def sigma(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def softened(z):
+    """log(1 + exp z), of which the usual slope is 1 − σ(−z)."""
+    return np.maximum(z, 0) + np.log1p(np.exp(np.minimum(z, -z)))
+
+
+# name: the layer, its slope as it is written, the same without cancellation
+FLAT = {
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2, lambda z: 1 / np.cosh(z) ** 2),
+    "sigmoid": (sigma, lambda z: sigma(z) * (1 - sigma(z)), lambda z: sigma(z) * sigma(-z)),
+    "softplus": (softened, lambda z: 1 - sigma(-z), sigma),
+}
+TAILS = [(19, 20), (17, 18), (0.5, 19, 20), (-40, -20, -18, -14, 3, 14, 16, 18, 30, 37, 40)]
+
+
+@pytest.mark.parametrize("name", FLAT)
+@pytest.mark.parametrize("z", TAILS)
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_slopes_rounded_to_a_few_ulps_of_those_near_by_are_right(name, z, scale):
+    """Where 1 − a² is 0 or 2.2e-16, the slope is 1e-16."""
+    f, slope, _ = FLAT[name]
+    z = np.array(z, dtype=float)
+
+    class Layer:
+        def forward(self, z):
+            self.z = z
+            return scale * f(z)
+
+        def backward(self, dout):
+            return scale * dout * slope(self.z)
+
+    for report in (
+        tr.check_backward(lambda z: scale * f(z), lambda d, z: scale * d * slope(z), z),
+        tr.check_layer(Layer(), z),
+    ):
+        assert report.rows[0]["match"] == z.size, report
+    real = tr.check_backward(lambda z: f(np.real(z)), lambda d, z: d * slope(z), z)
+    assert not real.mismatches, real  # values alone leave parts of a tail open
+    if 0.5 in z:
+        assert [row["match"] >= 2 for row in real.rows] == [True], real
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid"])
+@pytest.mark.parametrize(("z", "factor"), [(10.0, 1.001), (14.0, 1.1), (15.0, 0.0), (15.0, -1.0)])
+def test_a_mistake_in_a_flat_tail_is_found_down_to_a_few_ulps(name, z, factor):
+    """A slope of 8e-9 beside slopes of 1 is judged to 1e-15, and so to a millionth of itself."""
+    f, _, exact = FLAT[name]
+    z = np.array([0.3, -1.0, z, -z])
+
+    def backward(dout, z):
+        return dout * exact(z) * np.where(np.abs(z) > 5, factor, 1)
+
+    report = tr.check_backward(f, backward, z)
+    assert report.details[report.rows[0]["block"]].verdict.tolist() == 2 * ["match"] + 2 * [
+        "mismatch"
+    ], report
+    off = tr.check_backward(f, lambda d, z: d * (exact(z) + 2e-14), np.array([0.3, 40.0]))
+    assert off.rows[0]["mismatch"] == 1, off
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_no_such_error_is_allowed_where_a_layer_joins_or_moves_numbers(factor):
+    """The slope of 1e-15 is that of another output than the slope of 1 near by."""
+
+    def forward(x):
+        return np.array([1.0, 1e-15]) * x[::-1]
+
+    def backward(dout, x):
+        return np.array([factor * 1e-15 * dout[1], dout[0]])
+
+    report = tr.check_backward(forward, backward, np.array([1.0, -2.0]))
+    assert report.details["x"].verdict.tolist() == [
+        "match" if factor == 1 else "mismatch", "match",
+    ]  # fmt: skip
+
+
 def test_a_backward_that_changes_its_arguments_is_reported_and_harmless():
     def backward(dout, x):
         dout *= 2 * x

@@ -447,6 +447,69 @@ def test_a_subgradient_of_a_norm_at_zero_is_held_against_all_directions(scale):
     assert "all-ones" in tr.check_penalty(Corner(), np.zeros(4)).rows[0]["diagnosis"]
 
 
+@pytest.mark.parametrize("radius", [1.0, 3.0, 100.0])
+def test_the_indicator_of_a_ball_is_no_sum_over_weights(radius):
+    """Its value is: 0 and 0 are 0."""
+
+    class Ball:
+        def value(self, w):
+            return 0.0 if np.linalg.norm(w) <= radius * (1 + 1e-12) else np.inf
+
+        def subgradient(self, w):
+            return 0 * w
+
+        def prox(self, w, step, factor=1.0):
+            return w * min(1.0, factor * radius / np.linalg.norm(w)) if w.any() else w
+
+    class Short(Ball):
+        def prox(self, w, step):
+            return super().prox(w, step, 0.99)
+
+    w = MIXED * min(1.0, radius / 2.5)
+    assert (report := tr.check_penalty(Ball(), w, 0.2)).ok, report
+    assert tr.check_penalty(Short(), w, 0.2).mismatches
+
+
+def test_a_prox_that_no_single_coordinate_improves_is_found():
+    """λ|u₁ − u₂| pulls both to (w₁ + w₂)/2: from (0, 0) no step along an axis goes down."""
+
+    class Fused:
+        def value(self, w):
+            return 50 * float(np.abs(np.diff(w)).sum())
+
+        def subgradient(self, w):
+            return 50 * np.sign(w[0] - w[1]) * np.array([1.0, -1.0])
+
+        def prox(self, w, step):
+            off = (w[0] - w[1]) / 2
+            move = off - np.sign(off) * max(abs(off) - 50 * float(step), 0)
+            return w - move * np.array([1.0, -1.0])
+
+    class Stuck(Fused):
+        def prox(self, w, step):
+            u = super().prox(w, step)
+            return u if np.abs(w).max() > 10 else 0 * u
+
+    w = np.array([1.0, 1.3])
+    assert (report := tr.check_penalty(Fused(), w, 0.2)).ok, report
+    report = tr.check_penalty(Stuck(), w, 0.2)
+    assert [row["block"] for row in report.rows if row["mismatch"]] == ["prox"], report
+
+
+def test_a_term_that_drops_imaginary_parts_is_missed_by_no_proof():
+    """Of λ|w| + w² by np.abs the complex step sees w² alone, as this subgradient does."""
+
+    class Forgets(tr.L1):
+        def value(self, w):
+            return self.lam * np.abs(w).sum() + (w * w).sum()
+
+        def subgradient(self, w):
+            return 2 * w
+
+    got = penalty_slopes(Forgets(0.5), np.array([-2.0, 0.3]))
+    np.testing.assert_allclose(got.value, [-4.5, 1.1], rtol=1e-6)
+
+
 def test_what_a_penalty_does_not_have_is_told_and_not_asked():
     class Bare:
         def value(self, w):

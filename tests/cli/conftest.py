@@ -10,3 +10,12 @@ def csv_file(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("a,b,c,class,value\n" + "\n".join(rows) + "\n")
     return path
+
+
+@pytest.fixture
+def classes_file(csv_file):
+    """The same without its last column."""
+    path = csv_file.with_name("classes.csv")
+    lines = csv_file.read_text().splitlines()
+    path.write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    return path

@@ -85,11 +85,30 @@ def test_a_model_of_other_data_is_not_checked_on_the_digits(tmp_path, capsys):
     assert "penalty L2(lam=0.5)" in out
 
 
+def test_a_model_of_the_digits_is_of_no_other_table_of_as_many_rows(tmp_path, capsys):
+    command = {"data": "digits", "rows": 20, "target": None, "penalty": "l2", "lam": 0.5}
+    command |= {"test_share": 0.2, "split_seed": 0, "class_weight": None}
+    model = Model(
+        tr.MLP((3, 2)), tr.SoftmaxCrossEntropy(), list("abc"), settings={"command": command}
+    )
+    model.save(tmp_path / "m.npz")
+    np.savez(tmp_path / "t.npz", X=np.eye(20)[:, :3], y=np.arange(20) % 2)
+    options = ["--model", str(tmp_path / "m.npz"), "--data", str(tmp_path / "t.npz")]
+    assert main(["check", *options]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("other data than the model was trained on")
+
+
+@pytest.mark.parametrize("loss", ["squared", "sigmoid"])
+def test_a_target_for_each_output_is_asked_for_by_number(csv_file, capsys, loss):
+    csv_file.write_text(csv_file.read_text().replace("yes", "1").replace("no", "0"))
+    assert main(["check", "--sizes", "4,2", "--loss", loss, "--data", str(csv_file)]) == 2
+    told = "the target of --data must have a column for each of the 2 outputs of this network"
+    assert f"{told}, --target has 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("loss", ["softmax", "squared"])
-def test_check_takes_a_table(csv_file, capsys, loss):
-    text = [line.rpartition(",")[0] for line in csv_file.read_text().splitlines()]
-    csv_file.write_text("\n".join(text))
-    options = ["--sizes", "3,4,2", "--loss", loss, "--data", str(csv_file)]
+def test_check_takes_a_table(classes_file, capsys, loss):
+    options = ["--sizes", "3,4,2", "--loss", loss, "--data", str(classes_file)]
     assert main(["check", *options]) == 0
     assert "32 samples" in capsys.readouterr().out
 

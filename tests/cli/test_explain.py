@@ -223,6 +223,7 @@ def test_of_a_sparse_table_the_numbers_that_are_not_0_are_shown(content):
         (["--steps", "0"], "steps must be"),
         (["--lam", "-1"], "lam must be"),
         (["--lr", "1e100"], "diverged"),
+        (["--x", "1e200,2", "--target", "1,0"], "diverged"),
         (["--format", "html"], "--format"),
         (["--x", "1,2"], "--x goes with --target"),
         (["--x", "1,2", "--target", "1,0", "--data", "two.csv"], "--x does not go with --data"),

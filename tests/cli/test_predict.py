@@ -24,7 +24,10 @@ N = 90
 
 def run(*arguments):
     """The standard output of a command that ends well."""
-    with contextlib.redirect_stdout(io.StringIO()) as out:
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         assert main([str(argument) for argument in arguments]) == 0
     return out.getvalue()
 
@@ -185,42 +188,54 @@ def test_rows_that_a_model_cannot_take_are_refused(trained, tmp_path, refused):
 
 
 def test_class_weights_are_part_of_the_loss_that_is_checked(tmp_path):
-    y = np.where(Z[:, 0] - Z[:, 1] > 1.5, "yes", "no")
+    y = np.where(Z[:, 0] - Z[:, 1] > 1.5, "yes, sure", "no")
     table = write(tmp_path / "table.csv", [*NAMES, "class"], *X.T, y)
     losses = []
-    for weight in ("balanced", "yes=3,no=0.5"):
-        options = [
-            "--data",
-            table,
-            *QUICK,
-            5,
-            "--class-weight",
-            weight,
-            "--out",
-            tmp_path,
-            "--json",
-        ]
-        (kept,) = json.loads(run("compare", *options))["runs"]
+    for weight in ("balanced", '"yes, sure=3",no=0.5'):
+        options = ["--data", table, *QUICK, 5, "--class-weight", weight, "--out", tmp_path]
+        (kept,) = json.loads(run("compare", *options, "--json"))["runs"]
         command = ["check", "--model", tmp_path / "svrg.npz", "--data", table, "--json"]
         losses.append((json.loads(run(*command))["data_loss"], kept["data_loss"]))
         model, (train, _) = Model.load(tmp_path / "svrg.npz"), split_rows(y, 0.2, 0, True)
-        w = class_weights(y[train], weight if "=" not in weight else {"yes": 3.0, "no": 0.5})
-        p = model.probabilities(X[train])[np.arange(len(train)), (y[train] == "yes").astype(int)]
+        own = weight if "=" not in weight else {"yes, sure": 3.0, "no": 0.5}
+        w, where = class_weights(y[train], own), (y[train] != "no").astype(int)
+        p = model.probabilities(X[train])[np.arange(len(train)), where]
         assert losses[-1] == pytest.approx([w @ -np.log(p) / w.sum()] * 2, rel=1e-9)
     assert losses[0] != losses[1]
 
 
-@pytest.mark.parametrize("weight", ["perhaps=2", "yes", "yes=much", "yes=-1", ""])
+@pytest.mark.parametrize("weight", ["perhaps=2", "yes", "yes=much", "yes=-1", "yes=1,yes=2", ""])
 def test_bad_class_weights_are_refused(weight, tmp_path, refused):
-    table = write(
-        tmp_path / "table.csv", ["a", "class"], Z[:, 0], np.where(Z[:, 1] > 0, "yes", "no")
-    )
-    refused("compare", "--data", table, *QUICK, 5, "--class-weight", weight)
+    y = np.where(Z[:, 1] > 0, "yes", "no")
+    table = write(tmp_path / "table.csv", ["a", "class"], Z[:, 0], y)
+    told = refused("compare", "--data", table, *QUICK, 5, "--class-weight", weight)
+    assert "class-weight" in told.replace("_", "-")
 
 
 def test_class_weights_go_with_classes(tmp_path, refused):
     table = write(tmp_path / "table.csv", ["a", "price"], Z[:, 0], PRICE)
     assert "class" in refused("compare", "--data", table, *QUICK, 5, "--class-weight", "balanced")
+
+
+# ------------------------------------------------------------ columns without names
+
+
+def test_where_one_side_has_no_names_columns_go_by_position(trained, tmp_path, refused):
+    table, target, named, _ = trained
+    bare = write(tmp_path / "bare.csv", [], *X.T, TARGETS[target])  # after a blank line
+    run("compare", "--data", bare, *QUICK, 100, "--split-seed", 3, "--out", tmp_path)
+    nameless = tmp_path / "svrg.npz"
+    assert Model.load(nameless).columns == ["x0", "x1", "x2", "x3"]
+    inputs = write(tmp_path / "inputs.csv", NAMES, *X.T)
+    one, other = (run("predict", "--model", model, "--data", inputs) for model in (named, nameless))
+    assert one == other
+    for model, data in ((named, bare), (nameless, bare), (nameless, table)):
+        command = ["check", "--model", model, "--data", data, "--json"]
+        report = json.loads(run(*command, *["--target", "4"] * (model is named)))
+        assert report["notes"][-1] == f"data: 72 samples, all of the training part of {data}"
+        # The target is in the way where no names tell what is an input.
+        told = refused("predict", "--model", model, "--data", data)
+        assert "has 5 columns, without names it must have the 4 inputs" in told
 
 
 # ------------------------------------------------------------ other files

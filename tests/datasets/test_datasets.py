@@ -92,10 +92,7 @@ def test_the_samples_of_a_class_that_are_held_back_are_drawn_at_random():
 @pytest.mark.parametrize(
     ("y", "words"),
     [
-        (
-            ["a", "b", "b", "b", "a", "c"],
-            "2 or more samples of each class .* 1 of the class 'c'",
-        ),
+        (["a", "b", "b", "b", "a", "c"], "2 or more samples of each class .* 1 of the class 'c'"),
         (np.eye(3)[[0, 1, 1, 0, 2]], "got 1 of the class 2"),
         ([0.5, 1.5, 2.5], "y must be class labels"),
         ([[1, 1], [0, 1], [1, 0]], "y must be class labels or one-hot rows"),
@@ -106,9 +103,17 @@ def test_what_cannot_be_stratified_is_refused(y, words):
         train_test_split(np.zeros((len(y), 1)), y, 0.5, stratify=True)
 
 
-def test_a_split_of_unequal_parts_is_refused():
-    with pytest.raises(ValueError, match="y must hold a target for each of the 10 samples"):
-        train_test_split(np.zeros((10, 2)), np.zeros(5))
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (np.zeros(5), "y must hold a target for each of the 10 samples"),
+        (np.ma.masked_equal(np.arange(10), 3), "y must not have masked entries"),
+        (3.0, r"y must have shape \(N,\) or"),
+    ],
+)
+def test_targets_that_do_not_fit_are_not_split(y, words):
+    with pytest.raises(ValueError, match=words):
+        train_test_split(np.zeros((10, 2)), y)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.99, 1.0, 3.0])
@@ -141,6 +146,12 @@ def test_columns_of_any_size_are_scaled_alike(unit):
     largest = np.abs(X).max(axis=0)
     scaled = Scaling.of(sparse.csr_array(X * unit)).apply(sparse.csr_array(X * unit))
     np.testing.assert_allclose(scaled.toarray(), np.sign(unit) * X / largest, rtol=1e-15)
+
+
+def test_what_is_too_large_for_a_scale_becomes_infinite_without_a_warning():
+    assert Scaling.of([1e-300, 2e-300]).apply([1e300]).tolist() == [np.inf]
+    tiny, large = (sparse.csr_array([[value]]) for value in (1e-300, 1e300))
+    assert Scaling.of(tiny).apply(large).data.tolist() == [np.inf]
 
 
 def test_the_smallest_numbers_stay_finite():
@@ -184,11 +195,7 @@ def test_a_scaling_is_undone():
     [
         ([[1.0, 2.0], [3.0, 4.0]], np.ones((4, 3)), r"shape \(N, 2\), as the scaling .* \(4, 3\)"),
         ([[1.0, 2.0], [3.0, 4.0]], np.ones(2), r"shape \(N, 2\), as the scaling has, got \(2,\)"),
-        (
-            [1.0, 2.0],
-            np.ones((4, 2)),
-            r"shape \(N, 1\) or \(N,\), as the scaling .* \(4, 2\)",
-        ),
+        ([1.0, 2.0], np.ones((4, 2)), r"shape \(N, 1\) or \(N,\), as the scaling .* \(4, 2\)"),
         ([[1.0], [2.0]], sparse.eye_array(1), "X must be dense, as taking its mean from each col"),
         ([[1.0], [np.nan]], None, r"train must be finite in float64, got nan at \[1, 0\]"),
         (sparse.eye_array(2), None, "train must be dense, .* every entry nonzero; Scaling.of"),

@@ -37,10 +37,7 @@ REGRESSION = {
     "negative rows that sum to 1": [[-0.5, 1.5], [0.5, 0.5]],
 }
 DOUBTFUL = {
-    "prices": (
-        RNG.integers(100, 900, 50),
-        r"4\d different whole numbers from 1\d\d to 8",
-    ),
+    "prices": (RNG.integers(100, 900, 50), r"4\d different whole numbers from 1\d\d to 8"),
     "prices as floats": (RNG.integers(100, 900, 50) * 1.0, ".. different whole numbers"),
     "a gap": ([0, 1, 3] * 5, "3 different whole numbers from 0 to 3"),
     "from 2": ([2, 3, 4] * 5, "3 different whole numbers from 2 to 4"),
@@ -72,10 +69,7 @@ def test_a_doubtful_target_is_asked_about(kind):
 
 
 BAD = {
-    "missing text": (
-        np.array(["a", None], object),
-        "none missing, got NoneType None at .1.",
-    ),
+    "missing text": (np.array(["a", None], object), "none missing, got NoneType None at .1."),
     "missing number": ([1.0, np.nan], "y must be finite in float64, got nan at .1."),
     "objects": (np.array([1, 2], object), "y must be strings, or numbers of one dtype"),
     "masked": (np.ma.masked_equal([1, 2], 2), "y must not have masked entries"),

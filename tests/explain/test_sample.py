@@ -208,12 +208,13 @@ def test_bad_arguments_are_named(change, error, message):
         tr.explain(given.pop("objective"), given.pop("X"), given.pop("y"), **given)
 
 
-def test_a_data_frame_must_have_the_columns_of_the_model_in_its_order():
+def test_the_columns_of_a_data_frame_are_found_by_name():
     pandas = pytest.importorskip("pandas")
     model, frame = regression(), pandas.DataFrame(X, columns=["age", "size", "same"])
-    assert str(explained(model, frame[:1], PRICE[:1])) == str(explained(model, X[:1], PRICE[:1]))
-    with pytest.raises(ValueError, match="X must have the columns of the model"):
-        explained(model, frame[["size", "age", "same"]], PRICE)
+    mixed = frame[["size", "same", "age"]].assign(text="a")
+    assert str(explained(model, mixed[:1], PRICE[:1])) == str(explained(model, X[:1], PRICE[:1]))
+    with pytest.raises(ValueError, match="X: the data frame has no input column 'age'"):
+        explained(model, frame[["size", "same"]], PRICE)
 
 
 def test_the_classes_of_a_model_may_stand_in_any_order():

@@ -110,11 +110,14 @@ def test_a_data_frame_is_matched_by_name():
     mixed = frame[COLUMNS[::-1]].assign(text="a", age2=np.nan)
     for same in (frame, mixed):
         assert model.predict(same).tolist() == wanted
-    with pytest.raises(ValueError, match=r"^X must have the 3 .* lacks 'age', '<script>\"'$"):
+    with pytest.raises(ValueError, match=r"^X: the data frame has no input column 'age', '<scr"):
         model.predict(frame[COLUMNS[1:2]])
-    with pytest.raises(ValueError, match="twice"):
+    with pytest.raises(ValueError, match=r"^X: the data frame has more than one column 'age'"):
         model.predict(frame[[*COLUMNS, "age"]])
-    unnamed = dataclasses.replace(model, columns=["x0", "x1", "x2"])
+    unnamed = dataclasses.replace(model, columns=np.array(["x0", "x1", "x2"]))
+    assert unnamed.columns == ["x0", "x1", "x2"]
+    with pytest.raises(ValueError, match="has 4 columns, without names it must have the 3 inputs"):
+        unnamed.predict(frame.assign(more=1))
     assert unnamed.predict(frame).tolist() == wanted
     swapped = frame.set_axis(["x2", "x1", "x0"], axis=1)
     assert unnamed.predict(swapped).tolist() == model.predict(X[:, ::-1]).tolist()

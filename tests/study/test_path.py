@@ -141,7 +141,7 @@ def table(scores, zeros=None, method="proximal", **settings):
         "first_epochs": 1,
         "epochs": 1,
     }
-    params = {method: np.zeros((4, BLANK.net.n_params))}
+    params = {method: dict.fromkeys([0.1, 0.2, 0.3, 0.4], np.zeros(BLANK.net.n_params))}
     return LambdaPath(settings, points, [], BLANK, params)
 
 

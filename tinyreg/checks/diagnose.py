@@ -43,10 +43,10 @@ def diagnose(
         return f"the given gradient is not finite at {np.count_nonzero(~np.isfinite(given))} places"
     plain = ~m.kink & (m.reason == "") & np.isfinite(m.value)
     if not (wrong & plain).any():
-        return (
-            "wrong at kinks only: neither the slope of the branch that the forward pass takes nor "
-            "between D⁻ and D⁺"
+        neither = (
+            "neither the slope of the branch that the forward pass takes nor between D⁻ and D⁺"
         )
+        return f"wrong at kinks only: {part.refused or neither}"
     value = np.where(plain, m.value, np.nan)
     error, size = np.abs(given - value), np.maximum(np.abs(given), np.abs(value))
     slack = np.where(wrong, CLOSE * np.minimum(error, np.abs(given)), 1e-6 * size)
@@ -66,9 +66,6 @@ def diagnose(
                 clear = all(told) and len(told) < ENOUGH
                 return ", or ".join(told) if clear else _place(wrong)
     return _place(wrong)
-
-
-# ---------------------------------------------------------------- the usual mistakes
 
 
 def _guesses(
@@ -178,9 +175,6 @@ def _shows_a_factor(k: float, right: Array) -> bool:
 
 def _number(k: float) -> str:
     return f"{k:.{6 if abs(k - 1) > 1e-5 else 10}g}"
-
-
-# ---------------------------------------------------------------- places
 
 
 def _place(wrong: Array) -> str:

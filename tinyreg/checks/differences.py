@@ -1,13 +1,11 @@
 """Derivatives measured from the values of a function, of which nothing else is known.
 
-**The complex step.** f(x + ih) = f(x) + ih f'(x) − h²f''(x)/2 − …, so f' is the imaginary part over
-h; no two near numbers are subtracted, h may be 1e-30, and the result is exact to rounding (Squire
-and Trapp 1998). It needs code that keeps the imaginary part, and at a kink it gives the slope of
-the branch that the code takes.
+The complex step: f(x + ih) = f(x) + ih f'(x) − h²f''(x)/2 − …, so f' is the imaginary part over h.
+No two near numbers are subtracted, h may be 1e-30, and the result is exact to rounding (Squire and
+Trapp 1998). It needs code that keeps imaginary parts; at a kink it gives the slope of one branch.
 
-**Real differences** (`tinyreg.checks.steps`) need nothing but values, and find kinks. They say
-where the complex step may be believed; where they cannot tell, it may confirm a gradient, and not
-refute one.
+Real differences (`tinyreg.checks.steps`) need nothing but values, and find kinks. They say where
+the complex step may be believed; where they cannot tell, it may confirm a gradient, not refute one.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,12 +37,6 @@ class Measured(NamedTuple):
     floor : a slope below it may have been rounded to 0 by a formula such as 1 − tanh²
     unproved : what the complex step says where real differences can neither confirm nor refute it
     reason : why the value is not known, "" where it is
-
-    >>> line, kink = Measured.smooth([2.0]), Measured.smooth([0.0])
-    >>> kink.left[0], kink.right[0] = -1.0, 1.0
-    >>> total = line.plus(kink)  # of 2x + |x| at 0
-    >>> total.kink, total.left, total.right
-    (array([ True]), array([1.]), array([3.]))
     """
 
     value: Array
@@ -59,14 +52,10 @@ class Measured(NamedTuple):
     @classmethod
     def smooth(cls, value: ArrayLike, error: ArrayLike = 0.0, scale: ArrayLike = 0.0) -> Measured:
         """Known derivatives without kinks."""
-        value = np.array(value, dtype=np.float64)
-
-        def full(fill: ArrayLike) -> Array:
-            return np.full(value.shape, fill, dtype=np.float64)
-
-        reason = np.full(value.shape, "", dtype=object)
+        full = partial(np.full, np.shape(value), dtype=np.float64)
         none = full(np.nan), full(np.nan), full(0.0), full(0.0), full(np.nan)
-        return cls(value, full(error), full(scale), *none, reason)
+        reason = np.full(np.shape(value), "", dtype=object)
+        return cls(full(value), full(error), full(scale), *none, reason)
 
     @property
     def kink(self) -> Array:
@@ -126,20 +115,19 @@ def quiet() -> Iterator[None]:
         yield
 
 
-# ---------------------------------------------------------------- the complex step
+def attempt(f: Callable[[Array], Any], x: Array) -> Any:
+    """f(x); NaN where it raises, as it may away from the point and for complex numbers."""
+    with quiet():
+        try:
+            return f(x)
+        except Exception:  # an assertion of a user's own, say
+            return np.nan
 
 
 def complex_slope(f: Callable[[Array], complex], x: Array, direction: Array) -> float:
     """The complex-step derivative of f along a direction; NaN where f takes or gives none."""
-    with quiet():
-        try:
-            value = f(x + 1j * COMPLEX_STEP * direction)
-        except Exception:  # anything may go wrong in code that was not written for complex numbers
-            return np.nan
+    value = attempt(f, x + 1j * COMPLEX_STEP * direction)
     return float(np.imag(value)) / COMPLEX_STEP if np.iscomplexobj(value) else np.nan
-
-
-# ---------------------------------------------------------------- in every coordinate
 
 
 def unit_vectors(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Array]]:
@@ -163,12 +151,8 @@ class Differences:
         self.noise = np.unique(np.maximum(found, precision / 2 * abs(self.f0)))
 
     def value(self, x: Array) -> float:
-        """The real part of f; NaN where f raises, as it may away from x."""
-        with quiet():
-            try:
-                return float(np.real(self.f(x)))
-            except Exception:  # an assertion of a user's own, say
-                return np.nan
+        """The real part of f."""
+        return float(np.real(attempt(self.f, x)))
 
     def along(self, v: Array, guess: float = np.nan) -> Line:
         """The derivative along v; by the larger noise, if that is one and leaves it readable."""
@@ -183,11 +167,10 @@ class Differences:
         return lines[-1]
 
     def complex_step(self, v: Array, near: Sequence[Array]) -> Line:
-        """The same by the complex step; it errs by what it changes as x moves by rounding.
+        """The same by the complex step, which errs by what it changes where x moves by rounding.
 
-        `near` are such points. A sum of large terms changes by their rounding, a small term by its
-        own. The rounding of f over x is allowed for up to a thousandth of the slope, as formulas
-        such as 1 − tanh² have it.
+        A sum of large terms changes by their rounding, a small term by its own. The rounding of f
+        over x is allowed for up to a thousandth of the slope: formulas such as 1 − tanh² have it.
         """
         slope = complex_slope(self.f, self.x, v)
         change = max(abs(complex_slope(self.f, point, v) - slope) for point in near)
@@ -214,9 +197,8 @@ def measure(
 ) -> tuple[Measured, list[str]]:
     """The derivatives of f at x along each coordinate, or along each of `vectors`; and notes.
 
-    With method="auto" the complex step is used where it is valid for f, and believed where real
-    differences do not contradict it. `precision` is the relative error of f's values. Away from x
-    the function may raise, or be not finite: those steps are left out.
+    `precision` is the relative error of f's values. Steps where f raises or is not finite are left
+    out.
     """
     real = Differences(f, x, rng, precision)
     possible, proved = _complex_works(real, rng) if method != "central" else (False, False)
@@ -260,12 +242,11 @@ def measure(
 
 def refuted_notes(refuted: int, size: int) -> list[str]:
     """A note that the complex step was given up at some coordinates, if at any."""
-    if not refuted:
-        return []
-    return [
+    told = (
         f"the complex step is wrong at {refuted} of {size} coordinates, by the real "
         "differences: some forward code drops imaginary parts. The real differences decide"
-    ]
+    )
+    return [told] if refuted else []
 
 
 def _agree(slope: float, line: Line) -> bool:

@@ -1,36 +1,27 @@
-"""Any function and its gradient, anyone's; and how what was handed in is turned into NumPy.
-
-Nothing is known of a function but its values: see `tinyreg.checks.differences`.
-"""
+"""Any function and its gradient, anyone's; and how what was handed in is turned into NumPy."""
 
 from __future__ import annotations
 
 import itertools
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinyreg import validate
 from tinyreg.checks.differences import generator, measure, quiet
 from tinyreg.checks.judge import Part
 from tinyreg.checks.kinks import settle
 from tinyreg.checks.report import Report, add_row
 from tinyreg.checks.steps import EPS
 from tinyreg.core.network import Block
-from tinyreg.validate import (
-    Array,
-    check_array,
-    check_choice,
-    check_function,
-    check_integer,
-    check_number,
-    describe,
-)
+from tinyreg.validate import Array, describe
 
 RTOL = 1e-6
 METHODS = ("auto", "central", "complex")
+Value = Callable[[Array], Any]
 Arrays = ArrayLike | Sequence[ArrayLike] | Mapping[str, ArrayLike]
 
 
@@ -47,25 +38,21 @@ def check_gradient(
 ) -> Report:
     """Check the gradient of any scalar function of an array, or of several.
 
-    Nothing is known of f but its values. So kinks are judged from one-sided differences with
-    smaller and smaller steps, and whether a gradient belongs to one from the slopes at points near
-    by; see `tinyreg.checks.differences` and `tinyreg.checks.kinks`.
+    Nothing is known of f but its values. A kink is told by one-sided differences with smaller and
+    smaller steps, and whether a gradient belongs to it by the slopes at points near by.
 
     Parameters
     ----------
     f : function of x, returning one number
-        It is handed float64 copies of the arrays, in a dict or list where x is one, and tensors
-        where x is a torch tensor or a JAX array. What it returns may be anything that turns into
-        NumPy. It is called near x as well, where it may raise: such steps are left out.
+        It is handed float64 copies in the form of x. It is called near x as well, where it may
+        raise: such steps are left out.
     gradient : array of x's shape, or function of x that returns one; or True
         A dict or list where x is one. True: f returns the pair (value, gradient), as with SciPy's
         ``jac=True``.
-    x : array of floats, or a dict or list of such arrays
+    x : array of floats, torch tensor or JAX array, or a dict or list of them
     method : "auto", "central" or "complex"
-        "central" uses real differences. "auto" also uses the complex step, where it is proved
-        valid for f: it has to agree with real differences along random directions, and must not
-        disagree with them at any coordinate. "complex" uses it alone; of kinks it knows no more
-        than that it differs to both sides, which is then inconclusive.
+        "central" uses real differences. "auto" also uses the complex step, where it agrees with
+        them along random directions. "complex" uses it alone; a kink is then inconclusive.
     directions : int, optional
         Check the derivative along so many random directions in place of each coordinate.
     seed : int
@@ -79,9 +66,9 @@ def check_gradient(
     Raises
     ------
     ValueError, TypeError
-        If x is empty, not finite or of integers; if f raises at x, does not return one finite
-        number there, or not the same number twice; if the gradient has another shape; if
-        method="complex" does not work for f.
+        If x is empty, not finite or of integers; if f raises at x, or does not return one finite
+        number, the same twice; if the gradient has another shape; if method="complex" does not
+        work for f.
 
     Examples
     --------
@@ -93,8 +80,7 @@ def check_gradient(
     >>> report.ok, report.rows[0]["kink"], report.rows[0]["kinks"]["between"]
     (True, 1, True)
 
-    Several arrays, with value and gradient from one function; in a test of your own, write
-    ``assert report.ok, report``:
+    Several arrays, with value and gradient from one function:
 
     >>> def loss(p):
     ...     return p["b"] + p["w"] @ p["w"], {"w": p["w"], "b": 1.0}
@@ -102,130 +88,130 @@ def check_gradient(
     >>> [(row["block"], row["diagnosis"]) for row in report.rows]
     [('w', 'constant factor 0.5: a 2 is missing'), ('b', '')]
     """
-    check_function("f", f)
-    check_settings(directions, method, seed, rtol, atol)
+    validate.check_function("f", f)
+    how = How(directions, method, seed, rtol, atol).checked()
     variables, notes = Variables("x", x), []
     point = variables.vector
 
     def ask(name: str, function: Callable[[Any], Any], p: Array) -> Any:
         handed = p.copy()
         result = call(name, function, variables.like(handed))
-        told = f"{name} changes its argument in place"
-        if told not in notes and not np.array_equal(handed, p):
-            notes.append(told)
+        note = f"{name} changes its argument in place"
+        if note not in notes and not np.array_equal(handed, p):
+            notes.append(note)
+        return result
+
+    def told(p: Array) -> Any:
+        """What f returns, and the gradient if that comes with it."""
+        result = ask("f", f, p)
+        if gradient is not True:
+            return result, None
+        if not isinstance(result, tuple | list) or len(result) != 2:
+            wanted = "with gradient=True f must return (value, gradient)"
+            raise TypeError(f"{wanted}, got {describe(result)}")
         return result
 
     def value(p: Array) -> Any:
-        result = ask("f", f, p)
-        return number("f", pair(result)[0] if gradient is True else result)
+        return number("f", told(p)[0])
 
     def slopes(p: Array) -> list[Array]:
-        if gradient is True:
-            return variables.rows("gradient", pair(ask("f", f, p))[1])
         came = ask("gradient", gradient, p) if callable(gradient) else gradient
-        return variables.rows("gradient", came)
+        return variables.rows("gradient", told(p)[1] if gradient is True else came)
 
     if np.imag(check_repeats("f", value, point, finite=True)):
         raise TypeError(f"f must return a real number at this point, got {value(point)}")
     check_repeats("gradient", lambda p: join(slopes(p)), point)
-    given = slopes(point)
-    result = ask("f", f, point)
-    precision = precision_of(*given, result[0] if gradient is True else result)
-    rng = generator(seed)
-    whole, vectors, blocks = join(given), None, variables.blocks
+    given, rng = slopes(point), generator(seed)
+    precision = precision_of(*given, told(point)[0])
+    part, more = how.measured(value, point, join(given), rng, precision)
+    report = Report(f"gradient of {name_of(f)}", [], notes + more)
     if directions is not None:
-        vectors = rng.standard_normal((directions, point.size))
-        vectors /= np.sqrt(np.sum(vectors**2, axis=1, keepdims=True))
-        blocks = [Block("directions", slice(None), (directions,))]
-    measured, told = measure(value, point, method, rng, vectors, precision)
-    part, refused = Part("f", whole if vectors is None else vectors @ whole, measured), ""
-    if vectors is None:
-        part, refused = settle(part, value, None, point, None, rng, rtol, precision)
-    report = Report(f"gradient of {name_of(f)}", [], notes + told)
-    for block in blocks:
-        at = None if vectors is not None else block.of(point)
-        own = [part.each(block.of)]
-        add_row(
-            report, block.name, own, rtol, atol=atol, precision=precision, x=at, refused=refused
-        )
+        add_row(report, "directions", [part], rtol, atol=atol, precision=precision)
+        return report
+    part = settle(part, value, point, rng, rtol, precision)
+    for block in variables.blocks:
+        own, at = [part.each(block.of)], block.of(point)
+        add_row(report, block.name, own, rtol, atol=atol, precision=precision, x=at)
     return report
 
 
-def pair(result: Any) -> Any:
-    """What f returned with gradient=True, or a clear error."""
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise TypeError(
-            f"with gradient=True f must return (value, gradient), got {describe(result)}"
-        )
-    return result
-
-
-# ---------------------------------------------------------------- what was handed in
-
-
-def check_settings(
-    directions: int | None, method: str, seed: int, rtol: float, atol: float
-) -> None:
+class How(NamedTuple):
     """The settings that checks of functions and of layers share."""
-    if directions is not None:
-        check_integer("directions", directions, least=1)
-    check_choice("method", method, METHODS)
-    check_integer("seed", seed, least=0)
-    check_number("rtol", rtol, above=0)
-    check_number("atol", atol, least=0)
+
+    directions: int | None
+    method: str
+    seed: int
+    rtol: float
+    atol: float
+    upstreams: int = 1
+
+    def checked(self) -> How:
+        """The same, or an error that names one."""
+        if self.directions is not None:
+            validate.check_integer("directions", self.directions, least=1)
+        validate.check_choice("method", self.method, METHODS)
+        validate.check_integer("seed", self.seed, least=0)
+        validate.check_number("rtol", self.rtol, above=0)
+        validate.check_number("atol", self.atol, least=0)
+        validate.check_integer("upstreams", self.upstreams, least=1)
+        return self
+
+    def measured(
+        self, f: Value, x: Array, given: Array, rng: np.random.Generator, precision: float
+    ) -> tuple[Part, list[str]]:
+        """A gradient beside the slopes of f, or both along random directions; and notes."""
+        vectors = None
+        if self.directions is not None:
+            vectors = rng.standard_normal((self.directions, *x.shape)) / np.sqrt(x.size)
+            given = np.tensordot(vectors, given, x.ndim)
+        slopes, notes = measure(f, x, self.method, rng, vectors, precision)
+        return Part("gradient", given, slopes), notes
 
 
 class Variables:
     """What a function is differentiated by: an array, or a dict or list of them, as one vector."""
 
     def __init__(self, name: str, x: Arrays) -> None:
-        self.keys: list[Any] | None = None
-        arrays: list[Any] = [x]
-        if isinstance(x, Mapping):
-            self.keys, arrays = list(x), list(x.values())
-        elif isinstance(x, list | tuple) and any(np.ndim(to_numpy(a)) for a in _arrays(x)):
-            self.keys, arrays = list(range(len(x))), list(x)
-        if not arrays:
+        self.form: type | None = dict if isinstance(x, Mapping) else None
+        self.kinds: dict[Any, Any] = dict(x) if isinstance(x, Mapping) else {"": x}
+        if isinstance(x, list | tuple) and any(getattr(a, "ndim", 0) for a in x):
+            self.form, self.kinds = list, dict(enumerate(x))
+        if not self.kinds:
             raise ValueError(f"{name} must not be empty")
-        self.kinds = arrays
-        self.by_name = isinstance(x, Mapping)
-        self.names = [name] if self.keys is None else [f"{name}[{key!r}]" for key in self.keys]
-        points = [as_point(each, array) for each, array in zip(self.names, arrays, strict=True)]
-        ends = np.cumsum([0, *(point.size for point in points)])
-        told = [str(key) for key in self.keys] if self.by_name and self.keys else self.names
-        spans = [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
+        names = [name + self.at(key) for key in self.kinds]
+        points = [as_point(*pair) for pair in zip(names, self.kinds.values(), strict=True)]
+        ends = np.cumsum([0, *(point.size for point in points)]).tolist()
+        told = map(str, self.kinds) if self.form is dict else names
+        spans = [slice(*pair) for pair in itertools.pairwise(ends)]
         shapes = [point.shape for point in points]
         self.blocks = [Block(*each) for each in zip(told, spans, shapes, strict=True)]
         self.vector = join(points)
 
+    def at(self, key: Any) -> str:
+        """How one of several is written after the name of all."""
+        return f"[{key!r}]" if self.form else ""
+
     def like(self, vector: Array) -> Any:
         """A vector in the form in which x came."""
-        pairs = zip(self.blocks, self.kinds, strict=True)
-        arrays = [alike(block.of(vector), kind) for block, kind in pairs]
-        if self.keys is None:
-            return arrays[0]
-        return dict(zip(self.keys, arrays, strict=True)) if self.by_name else arrays
+        pairs = zip(self.blocks, self.kinds.items(), strict=True)
+        arrays = {key: alike(block.of(vector), kind) for block, (key, kind) in pairs}
+        return arrays if self.form is dict else list(arrays.values()) if self.form else arrays[""]
 
     def rows(self, name: str, gradient: Any) -> list[Array]:
         """A gradient that came in the form of x, as an array for each block."""
-        if self.keys is None:
-            return [as_gradient(gradient, self.blocks[0].shape, name)]
-        if self.by_name:
-            if not isinstance(gradient, Mapping) or set(gradient) != set(self.keys):
+        if self.form is dict:
+            if not isinstance(gradient, Mapping) or set(gradient) != set(self.kinds):
                 came = sorted(gradient) if isinstance(gradient, Mapping) else describe(gradient)
-                raise ValueError(f"{name} must be a dict with the keys {self.keys}, got {came}")
-            gradient = [gradient[key] for key in self.keys]
-        if not isinstance(gradient, list | tuple) or len(gradient) != len(self.keys):
-            raise ValueError(
-                f"{name} must be a list of {len(self.keys)} arrays, got {describe(gradient)}"
-            )
-        pairs = zip(self.keys, self.blocks, gradient, strict=True)
-        return [as_gradient(g, block.shape, f"{name}[{key!r}]") for key, block, g in pairs]
-
-
-def _arrays(values: Sequence[Any]) -> list[Any]:
-    """Those that are arrays or tensors, and not lists or numbers."""
-    return [value for value in values if hasattr(value, "shape")]
+                raise ValueError(f"{name} must be a dict with the keys {[*self.kinds]}, got {came}")
+        elif self.form is None:
+            gradient = {"": gradient}
+        elif isinstance(gradient, list | tuple) and len(gradient) == len(self.kinds):
+            gradient = dict(enumerate(gradient))
+        else:
+            wanted = f"{name} must be a list of {len(self.kinds)} arrays"
+            raise ValueError(f"{wanted}, got {describe(gradient)}")
+        pairs = zip(self.kinds, self.blocks, strict=True)
+        return [as_gradient(gradient[key], own.shape, name + self.at(key)) for key, own in pairs]
 
 
 def join(arrays: Sequence[Array]) -> Array:
@@ -257,7 +243,7 @@ def as_point(name: str, x: ArrayLike) -> Array:
             f"{name} must be an array of floats, got {describe(array)}: integers cannot be moved "
             "by a small step"
         )
-    return np.array(check_array(name, array, np.float64))
+    return np.array(validate.check_array(name, array, np.float64))
 
 
 def to_numpy(value: Any) -> Array:
@@ -290,11 +276,6 @@ def number(name: str, result: Any) -> Any:
     return array.reshape(()).item()
 
 
-def scalar_function(name: str, f: Callable[[Array], Any]) -> Callable[[Array], Any]:
-    """f on a copy of its argument, returning a Python number, or a clear error."""
-    return lambda x: number(name, call(name, f, x.copy()))
-
-
 def check_repeats(name: str, f: Callable[[Array], Any], x: Array, *, finite: bool = False) -> Array:
     """f(x), after a second call: another result could not be checked."""
     with quiet():
@@ -305,8 +286,7 @@ def check_repeats(name: str, f: Callable[[Array], Any], x: Array, *, finite: boo
         raise ValueError(f"{name} must be finite at this point, got {first}")
     if first.shape != second.shape:
         raise ValueError(f"{name} returned {describe(first)} and then {describe(second)}")
-    eps = np.finfo(first.dtype).eps if first.dtype.kind in "fc" else EPS
-    close = np.isclose(first, second, rtol=16 * eps, atol=0.0, equal_nan=True)
+    close = np.isclose(first, second, rtol=16 * precision_of(first), atol=0.0, equal_nan=True)
     if not close.all():
         place = tuple(np.argwhere(~close)[0])
         raise ValueError(

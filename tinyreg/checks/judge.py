@@ -43,18 +43,19 @@ class Part(NamedTuple):
     """A gradient, or a term of it, and what was measured: arrays of one shape.
 
     `clarke` says what `tinyreg.checks.kinks` found at kinks: 1 where the gradient belongs to the
-    kink, −1 where it does not, 0 where it was not asked.
+    kink, −1 where it does not, for the reason in `refused`, and 0 where it was not asked.
     """
 
     name: str
     given: Array
     measured: Measured
     clarke: Array | float = 0.0
+    refused: str = ""
 
     def each(self, change: Callable[[Array], Array]) -> Part:
         """The same with every array changed."""
         clarke = change(self.clarke) if isinstance(self.clarke, np.ndarray) else self.clarke
-        return Part(self.name, change(self.given), self.measured.each(change), clarke)
+        return Part(self.name, change(self.given), self.measured.each(change), clarke, self.refused)
 
 
 class Judged(NamedTuple):

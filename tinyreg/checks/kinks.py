@@ -10,10 +10,9 @@ So this is asked for a few v: along the axes of the kinks, along all-ones, and a
 Axes alone are not enough: of max(x₁, x₂, x₃) at a tie each coordinate of (1, 1, 1) lies in
 [0, 1], but along all-ones every ∇F(y) gives 1, and g gives 3.
 
-A layer is asked output by output. max(xW, 0) with two outputs at 0 has a slope in [0, W_1] and one
-in [0, W_2], and the 0 that every framework takes for both lies in both, though it need not lie
-among the slopes of a sum of the two (it is a conservative gradient: Bolte and Pauwels, Math.
-Programming 188, 2021).
+A layer is asked output by output. max(xW, 0) with two outputs at 0 has slopes in [0, W_1] and in
+[0, W_2]. The 0 that every framework takes lies in both, and yet need not lie among the slopes of
+their sum (it is a conservative gradient: Bolte and Pauwels, Math. Programming 188, 2021).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyreg.checks.differences import Differences, quiet
+from tinyreg.checks.differences import Differences, attempt
 from tinyreg.checks.judge import MISMATCH, Part, judge
 from tinyreg.checks.steps import EPS
 from tinyreg.validate import Array
@@ -47,11 +46,7 @@ class Slopes:
     def _at(self, move: Array) -> Any:
         point = self.x.copy()
         point.flat[self.kinks] += move
-        with quiet():
-            try:
-                return self.f(point)
-            except Exception:  # away from x a user's function may refuse
-                return np.nan
+        return attempt(self.f, point)
 
     def _slope(self, way: Array, v: Array, radius: float) -> Array:
         h = radius / 64
@@ -61,9 +56,8 @@ class Slopes:
     def near(self, way: Array, v: Array) -> tuple[Array, Array]:
         """The slope along v at a generic point that way, (m,), and how far it may be off.
 
-        The slopes at a radius and at an eighth of it tell what curvature adds, which is taken off.
-        Where they differ, for another kink between them or for sharp curvature, the point moves
-        closer to x; NaN where none tells.
+        The slopes at a radius and at an eighth of it tell what curvature adds. Where they differ,
+        for another kink or for sharp curvature, the point moves closer to x; NaN where none tells.
         """
         slope, error = np.full(self.noise.shape, np.nan), np.zeros(self.noise.shape)
         for radius in self.radius / 2.0 ** np.array([0, 9, 18]):
@@ -160,17 +154,17 @@ def belongs(
 def settle(
     part: Part,
     value: Callable[[Array], Any],
-    f: Outputs | None,
     x: Array,
-    gradients: Callable[[], Array] | None,
     rng: np.random.Generator,
     rtol: float,
     precision: float = EPS,
-) -> tuple[Part, str]:
-    """The part with `clarke` filled in at its kinks, and why a kink does not hold the gradient.
+    outputs: Outputs | None = None,
+    gradients: Callable[[], Array] | None = None,
+) -> Part:
+    """The part with `clarke` and `refused` filled in.
 
     value : the function that was measured
-    f : its outputs (m,), of which it is a sum, and gradients() : (m, x.size), of each; or None
+    outputs, gradients : of a layer, x ↦ (m,), of which value is a sum; () ↦ (m, x.size), of each
     Where the gradient is the slope of the branch that the forward pass takes, nothing is asked.
     """
     given, measured = part.given, part.measured
@@ -179,7 +173,7 @@ def settle(
         size = rtol * np.maximum(np.abs(given), np.abs(measured.value))
         branch = np.abs(given - measured.value) <= size + measured.error
     asked = measured.kink & ~branch & np.isfinite(given)
-    f = f or (lambda p: np.array([value(p)]))
+    f = outputs or (lambda p: np.array([value(p)]))
     wrong = (plain.verdict == MISMATCH) & ~measured.kink
     if not asked.any() and wrong.any() and gradients is None:
         # Along no line is a median of three equal numbers bent, and yet its slopes do not add up.
@@ -189,9 +183,9 @@ def settle(
         if bent and Slopes(f, x, np.arange(x.size), rng, precision).reach(given.ravel()):
             sides = {"left": measured.value.copy(), "right": measured.value.copy()}
             measured = measured._replace(**sides, side_error=measured.error)
-            return part._replace(measured=measured, clarke=np.ones(given.shape)), ""
+            return part._replace(measured=measured, clarke=np.ones(given.shape))
     if not asked.any():
-        return part, ""
+        return part
     kinks = np.flatnonzero(asked)
     slopes = Slopes(f, x, kinks, rng, precision)
     jumps = (measured.right - measured.left)[asked]
@@ -200,7 +194,7 @@ def settle(
     held, told = belongs(slopes, own, jumps, inside, max(rtol, 16 * precision))
     if told == UNREAD:
         reason = np.where(asked, UNREAD, measured.reason)
-        return part._replace(measured=measured._replace(reason=reason)), ""
+        return part._replace(measured=measured._replace(reason=reason))
     clarke = np.zeros(given.shape)
     clarke[asked] = np.where(held, 1.0, -1.0)
-    return part._replace(measured=measured, clarke=clarke), told
+    return part._replace(clarke=clarke, refused=told)

@@ -1,4 +1,4 @@
-"""A penalty's derivatives from its values, and its methods checked against one another."""
+"""A penalty's methods checked against one another."""
 
 from __future__ import annotations
 
@@ -10,31 +10,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 
-from tinyreg.checks.differences import (
-    Measured,
-    generator,
-    quiet,
-    unit_vectors,
-)
-from tinyreg.checks.function import (
-    RTOL,
-    as_gradient,
-    as_point,
-    call,
-    check_repeats,
-    scalar_function,
-)
+from tinyreg.checks.differences import Measured, generator, quiet, unit_vectors
+from tinyreg.checks.function import RTOL, as_gradient, as_point, call, check_repeats, number
 from tinyreg.checks.judge import SMALL, Part
 from tinyreg.checks.kinks import settle
 from tinyreg.checks.report import Report, add_row
 from tinyreg.checks.slopes import (
     by_numbers,
+    deals,
     guarded,
     of_one_number,
     one_by_one,
     times,
     unit_of,
-)
+)  # fmt: skip
 from tinyreg.checks.steps import EPS, sizes
 from tinyreg.core.penalties import Penalty
 from tinyreg.validate import Array, check_integer, check_number, describe
@@ -54,23 +43,20 @@ def check_penalty(
       at u = prox(w, t) for −g = (w − u)/t: the prox is a step along a subgradient at arrival;
     - `smooth` is False where there is a kink at 0, and NaN weights stay NaN.
 
-    Each is looked at for w, for w with half of its weights at 0, and at probes: of a penalty that
-    acts on each number alike, numbers of all sizes and signs, and some close to where its prox or
-    its subgradient changes its formula; of another one, w times such factors.
+    Each is looked at for w, for w with half of its weights at 0, and at numbers of all sizes and
+    signs, some of them close to where prox or subgradient change their formula.
 
-    Not every penalty needs all of it. A note says what was not asked: `residual` and `smooth` where
-    there are none, an array of steps where prox refuses it. A prox that raises for NaN hides
-    nothing; one that makes it a number fails if the penalty's class is derived from one of
-    tinyreg's, whose training relies on it, and else is told in a note. The value may be infinite
-    away from w, as an indicator's is; there the subgradient is not asked.
+    A note says what was not asked: `residual` and `smooth` where there are none, an array of steps
+    where prox refuses it, the subgradient where the value is infinite, as an indicator's is. A prox
+    that turns NaN into a number fails if the penalty's class is derived from one of tinyreg's,
+    whose training relies on it, and else is told in a note.
 
     Parameters
     ----------
     penalty : Penalty
         value, subgradient and prox, and perhaps residual and smooth
     w : array of floats
-        Any shape that the penalty takes; some dozen numbers of different sizes and signs are
-        enough.
+        Any shape that the penalty takes; some dozen numbers of different sizes and signs will do.
     step : float, t > 0
     seed : int, of the random directions, zeros and steps
     rtol : float, the relative error allowed, beyond what the measurements leave open
@@ -108,15 +94,15 @@ def check_penalty(
     t = check_number("step", step, above=0)
     check_number("rtol", rtol, above=0)
     check_integer("seed", seed, least=0)
-    value = scalar_function("penalty.value", penalty.value)
-    check_repeats("penalty.value", value, point, finite=True)
+    name = "penalty.value"
+    check_repeats(name, lambda w: number(name, call(name, penalty.value, w)), point, finite=True)
     report = Report(f"penalty {penalty!r}, step {t:g}", [])
     with quiet():
         tries = _Tries(penalty, point, t, generator(seed), rtol)
         tries.everywhere()
         for block, parts in tries.parts.items():
             # What prox returned was judged in `_Tries.prox`, as a step from w and with rtol.
-            add_row(report, block, parts, EPS if block in PROX else rtol, refused=tries.refused)
+            add_row(report, block, parts, EPS if block in PROX else rtol)
         _add_facts(report, penalty, tries)
     return report
 
@@ -135,8 +121,7 @@ class _Tries:
         self.penalty, self.w, self.t, self.rng, self.rtol = penalty, w, t, rng, rtol
         self.parts: dict[str, list[Part]] = {}
         self.notes: list[str] = []
-        self.refused = ""
-        self.value = guarded(penalty.value)
+        self.value = partial(guarded, penalty)
         self.has_residual = hasattr(penalty, "residual")
         self.one = None if self.mixes() else of_one_number(self.value, w)
         self.steps = t * rng.uniform(0.5, 1.5, w.shape)
@@ -155,17 +140,15 @@ class _Tries:
         """Ask everything at w, with half of the weights at 0, and at probes."""
         half = self.rng.permutation(self.w.size) < self.w.size / 2
         own = [self.w, np.where(half.reshape(self.w.shape), self.w, 0.0)]
-        for number, w in enumerate([*own, *self.probes()]):
+        for k, w in enumerate([*own, *self.probes()]):
             inside = np.isfinite(self.value(w))
             if inside:
-                given, slopes = self.subgradient(w, own=number < 2)
+                given, slopes = self.subgradient(w, own=k < 2)
             self.prox("prox", w, self.t)
-            if not self.notes and (self.one or number < 2):
+            if not self.notes and (self.one or k < 2):
                 self.prox("prox, a step each", w, self.steps)
             if inside and self.has_residual:
                 self.residual(w, given, slopes)
-
-    # ------------------------------------------------ the methods, on copies
 
     def ask(self, method: str, *arguments: Any) -> Array:
         """What a method returns, of w's shape."""
@@ -187,19 +170,12 @@ class _Tries:
         assert self.one
         return np.array([np.isfinite(self.one(u)) for u in numbers], bool)
 
-    # ------------------------------------------------ probes
-
     def mixes(self) -> bool:
         """Does the prox of a number depend on the others? An indicator of a ball is no sum."""
-        w, rng = self.w, self.rng
-        for size in np.geomspace(1e-3, 1e3, 13):
-            drawn = size * rng.choice(w.ravel(), 2 * w.size) * rng.uniform(0.5, 1.0, 2 * w.size)
-            dealt = (numbers.reshape(2, *w.shape) for numbers in (drawn, rng.permutation(drawn)))
-            a, b = (
-                np.sort([self.ask("prox", half, self.t) for half in pair], axis=None)
-                for pair in dealt
-            )
-            if np.abs(a - b).max() > 1e-9 * np.abs(drawn).max():
+        for first, second in deals(self.w):
+            proxes = ([self.ask("prox", w, self.t) for w in pair] for pair in (first, second))
+            a, b = (np.sort(each, axis=None) for each in proxes)
+            if np.abs(a - b).max() > 1e-9 * np.abs(first).max():
                 return True
         return False
 
@@ -231,8 +207,6 @@ class _Tries:
         inside = self.finite(numbers)
         return [w for u in (numbers[inside], numbers[~inside]) if u.size for w in self.packed(u)]
 
-    # ------------------------------------------------ what is asked
-
     def add(self, block: str, given: Array, measured: Measured) -> None:
         """One more try."""
         tried = self.parts.setdefault(block, [])
@@ -256,11 +230,10 @@ class _Tries:
         right = np.where(slopes.right == np.inf, np.fmax(given, left), slopes.right)
         part = Part("subgradient", given, slopes._replace(left=left, right=right))
         if not one:
-            unit, rest = unit_of(w), (None, self.rng, self.rtol)
-            scaled = Part("", unit * given, times(unit, part.measured))
-            scaled, told = settle(scaled, lambda u: self.value(unit * u), None, w / unit, *rest)
-            part = Part(part.name, given, times(1 / unit, scaled.measured), scaled.clarke)
-            self.refused = self.refused or told
+            unit = unit_of(w)  # settled in units of the weights
+            scaled = Part(part.name, unit * given, times(unit, part.measured))
+            scaled = settle(scaled, lambda u: self.value(unit * u), w / unit, self.rng, self.rtol)
+            part = scaled._replace(given=given, measured=times(1 / unit, scaled.measured))
         self.parts.setdefault("subgradient", []).append(part)
         return given, slopes
 
@@ -277,7 +250,11 @@ class _Tries:
 
         There |w − prox(w − tg, t)|/t tends to it as t → 0. The first error term, in t, cancels.
         """
-        measured = _distance(slopes, g)
+        left, right, error = slopes.one_sided()
+        beyond = np.maximum(np.minimum(left, right) + g, -g - np.maximum(left, right))
+        error, scale = error + 8 * EPS * np.abs(g), np.abs(g) + slopes.scale
+        measured = Measured.smooth(np.maximum(beyond, 0.0), error, scale)
+        measured = measured._replace(reason=slopes.reason)
         if self.one or not slopes.kink.any():
             return measured
         largest = float(np.abs(g).max())
@@ -385,15 +362,6 @@ def _lowest(height: Callable[[float], float], near: float, reach: float) -> floa
     bounds = near - reach, near + reach
     fine = minimize_scalar(height, bounds=bounds, options={"xatol": 1e-12 * reach})
     return float(fine.x) if fine.fun < height(near) else near
-
-
-def _distance(slopes: Measured, g: Array) -> Measured:
-    """The distance of −g to [D⁻, D⁺], or to the derivative where there is no kink."""
-    left, right, error = slopes.one_sided()
-    beyond = np.maximum(np.minimum(left, right) + g, -g - np.maximum(left, right))
-    scale = np.abs(g) + slopes.scale
-    measured = Measured.smooth(np.maximum(beyond, 0.0), error + 8 * EPS * np.abs(g), scale)
-    return measured._replace(reason=slopes.reason)
 
 
 def _add_facts(report: Report, penalty: Penalty, tries: _Tries) -> None:

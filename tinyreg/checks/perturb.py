@@ -8,15 +8,11 @@ d_nj = ∂ℓ_n/∂z_nj of each sample's loss, weighted by w_n,
 and where ℓ_n has a kink, with one slope as z_nj rises and one as it falls, W_ij moves it up or down
 by the sign of x_ni. So all of a layer takes n_out perturbations, not n_in times as many.
 
-Two judges measure every slope. A complex step leaves real parts as they are, so that it goes
-through each activation and the loss by itself, and the affine maps join what these say (`Chain`).
-Real differences move z_nj and run all of the network above it (`Perturbations`). No kink has to be
-guessed: ReLU and leaky ReLU are the only activations with one, and as one pre-activation moves by
-t, every later one is linear in t until the first of them changes its sign. So the same signs at
-both ends of a step are a proof that no kink lies between them.
-
-In reading order: both judges, which of them is believed (`_Layer`), and the parameters
-(`measure_network`).
+Two judges measure every slope. Complex steps go through each activation and the loss by itself, and
+the affine maps join what these say (`Chain`). Real differences move z_nj and run all of the network
+above it (`Perturbations`). No kink has to be guessed: ReLU and leaky ReLU are the only activations
+with one, and as one pre-activation moves by t, every later one is linear in t until the first of
+them changes its sign. So the same signs at both ends of a step prove that no kink lies between.
 """
 
 from __future__ import annotations
@@ -60,6 +56,14 @@ class Perturbations:
         self.inputs = [self.trace.input(layer) for layer in range(self.n_layers)]
         self.base = loss.per_sample(self.trace.outputs, self.targets)
 
+    def made_of_layers(self) -> bool:
+        """Does z = xW + b of each layer give the losses again, by the layers above it?"""
+        rows, flips = np.arange(self.n_samples), np.zeros((2, self.n_samples), bool)
+        slack = 1e-9 * np.abs(self.base).max()
+        layers = enumerate(zip(self.inputs, self.weights, self.biases, strict=True))
+        again = [self._losses(layer, rows, x @ W + b, flips) for layer, (x, W, b) in layers]
+        return np.allclose(again, self.base, rtol=1e-9, atol=slack, equal_nan=True)
+
     def change(self, layer: int, n: Array, j: Array, delta: Array) -> tuple[Array, Array, Array]:
         """ℓ_n(z_nj + δ) − ℓ_n for each n, j and δ (P,), and what later pre-activations did.
 
@@ -94,22 +98,17 @@ class Perturbations:
         return self.loss.per_sample(z, self.targets[rows])
 
 
-# ---------------------------------------------------------------- complex steps, and their rounding
-
-
 class Chain:
     """d by complex steps of the loss and of the activation: d_l = f'(z_l) ⊙ (d_{l+1} Wᵀ).
 
-    **Error.** All is computed in a few copies at once (the first axis), where in all but the first
-    each operation is off by a random error as large as its rounding may be; how far they scatter is
-    the error (Monte Carlo arithmetic: Parker 1997). A bound would multiply |W| layer by layer, and
-    be larger than any gradient after ten. In 1,900 networks, up to 50 layers deep, saturated, badly
-    scaled or with positive weights only, passes in extended precision, and the backward pass, were
-    off by less than a quarter of it, but for underflow.
+    Error: all is computed in a few copies at once (the first axis), where in all but the first each
+    operation is off by a random error as large as its rounding may be; how far they scatter is the
+    error (Monte Carlo arithmetic: Parker 1997). A bound would multiply |W| layer by layer, and be
+    larger than any gradient after ten.
 
-    **Scale.** The same from random slopes at the outputs, of the size that they have over steps as
-    large as z, and so for f': a saturated tanh or σ has a slope of 0 ± ε where slopes of 1
-    lie around. The terms of sums that cancel are of it as well.
+    Scale: the same from random slopes at the outputs, of the size that they have over steps as
+    large as z, and so for f': a saturated tanh or σ has a slope of 0 ± ε where slopes of 1 lie
+    around. The terms of sums that cancel are of it as well.
     """
 
     def __init__(self, network: Perturbations) -> None:
@@ -123,8 +122,9 @@ class Chain:
             off = self._errors(np.abs(x[0]) @ np.abs(W) + np.abs(b), len(W))
             self.z.append(z := z + (x - x[0]) @ W + off)
             if layer < network.n_layers - 1:
-                # Up to its kink ReLU is linear, and all copies stay on the branch of the first.
-                slope = self._of_activation(z[:1] if kinked else z)
+                # Up to its kink ReLU is linear: all copies stay on the branch of the first.
+                slope = np.imag(network.forward(z[: 1 if kinked else None] + 1j * COMPLEX_STEP))
+                slope = slope / COMPLEX_STEP
                 a = slope * z if kinked else network.forward(z)
                 # A smooth f' of 1 at most may be computed as 1 − a².
                 slope = slope + self._errors(slope[0] if kinked else np.ones(a[0].shape))
@@ -134,16 +134,13 @@ class Chain:
     def _errors(self, size: Array, n: int = 16) -> Array:
         """Random rounding errors of sums of n terms, together so large; none in the first copy.
 
-        A function errs as a sum of 16 does. Each copy has a bias of its own as well, because the
-        same operation may err to the same side in every layer.
+        A function errs as a sum of 16 does. Each copy has a bias: an operation may err to the same
+        side in every layer.
         """
         errors = np.zeros((1 + COPIES, *size.shape))
         errors[1:] = self.rng.standard_normal((COPIES, *size.shape))
         errors[1:] += self.bias.reshape(-1, *size.ndim * [1])
         return errors * (np.sqrt(n) * EPS * size)
-
-    def _of_activation(self, z: Array) -> Array:
-        return np.imag(self.network.forward(z + 1j * COMPLEX_STEP)) / COMPLEX_STEP
 
     def _of_loss(self, z: Array) -> Array:
         """∂ℓ_n/∂z_nk in each copy; NaN where the loss takes no complex numbers."""
@@ -204,9 +201,6 @@ def size_of(copies: Iterable[Array]) -> Array:
     return np.mean([np.abs(each) for each in copies], axis=0)
 
 
-# ---------------------------------------------------------------- which judge is believed?
-
-
 class _Differences(NamedTuple):
     """What real differences say of P slopes; the first three are (2, P), left and right."""
 
@@ -224,33 +218,28 @@ class _Layer:
     """
 
     def __init__(self, network: Perturbations, layer: int, slopes: Measured, noise: Array) -> None:
-        self.network, self.layer, self.shape = network, layer, slopes.value.shape
-        self.n, self.j = (index.ravel() for index in np.indices(self.shape))
+        self.network, self.layer = network, layer
+        self.n, self.j = (index.ravel() for index in np.indices(slopes.value.shape))
         self.noise = noise[self.n]  # of ℓ_n
         self.result = slopes.each(np.ravel)
-        self.refuted = np.zeros(self.n.shape, bool)
+        self.refuted: Array = np.zeros(self.n.shape, bool)
         z = network.trace.pre_activations[layer]
         h = np.cbrt(EPS * (1 + np.abs(z).max(axis=0)))[self.j]
-        k = self._unconfirmed(h)
-        for rung in range(RUNGS):
-            if not k.size:
-                break
-            k = self._rung(k, h[k] / SHRINK**rung, last=rung == RUNGS - 1)
-
-    def as_matrix(self, array: Array) -> Array:
-        """(N, units)."""
-        return array.reshape(self.shape)
-
-    def _change(self, k: Array, delta: Array) -> tuple[Array, Array, Array]:
-        return self.network.change(self.layer, self.n[k], self.j[k], delta)
-
-    def _unconfirmed(self, h: Array) -> Array:
-        """Where a plain central difference does not confirm it, or a pre-activation crossed 0."""
+        # A plain central difference confirms it, unless a pre-activation crosses 0.
         k, r = np.arange(len(h)), self.result
         (up, *flips), (down, *others) = self._change(k, h), self._change(k, -h)
         off = np.abs((up - down) / (2 * h) - r.value)
         agree = off <= AGREE * np.abs(r.value) + r.error + 2 * self.noise / h
-        return k[~agree | np.any(flips + others, axis=0)]
+        k = k[~agree | np.any(flips + others, axis=0)]
+        for rung in range(RUNGS):
+            if not k.size:
+                break
+            k = self._rung(k, h[k] / SHRINK**rung, last=rung == RUNGS - 1)
+        self.result = r.each(lambda array: array.reshape(slopes.value.shape))
+        self.refuted = self.refuted.reshape(slopes.value.shape)
+
+    def _change(self, k: Array, delta: Array) -> tuple[Array, Array, Array]:
+        return self.network.change(self.layer, self.n[k], self.j[k], delta)
 
     def _rung(self, k: Array, h: Array, *, last: bool) -> Array:
         """Settle those of the slopes k that the step h can; return the others."""
@@ -263,7 +252,11 @@ class _Layer:
         kinked = d.at_kink | ~d.free.any(axis=0) | (both & gap)
 
         decided = self._decide(k, ~kinked, close, d)
-        self._keep(k, kinked & finite, d)
+        # At a kink, the d⁻ and d⁺ with the smallest error stay, until a step crosses no other.
+        error = np.abs(d.sides - d.half).max(axis=0) + d.rounding
+        keep = kinked & finite & (np.isnan(r.left[k]) | (error < r.side_error[k]))
+        r.left[k[keep]], r.right[k[keep]] = d.sides[:, keep]
+        r.side_error[k[keep]] = error[keep]
         settled = decided | (d.at_kink & finite & both)
         if last:
             lost = ~settled & np.isnan(r.left[k])
@@ -313,16 +306,6 @@ class _Layer:
         self.refuted[k] |= refuted
         return confirmed | refuted
 
-    def _keep(self, k: Array, kinked: Array, d: _Differences) -> None:
-        """At a kink, keep the d⁻ and d⁺ with the smallest error, until a step crosses no other."""
-        r, error = self.result, np.abs(d.sides - d.half).max(axis=0) + d.rounding
-        keep = kinked & (np.isnan(r.left[k]) | (error < r.side_error[k]))
-        r.left[k[keep]], r.right[k[keep]] = d.sides[:, keep]
-        r.side_error[k[keep]] = error[keep]
-
-
-# ---------------------------------------------------------------- the parameters
-
 
 def measure_network(network: Perturbations) -> tuple[Measured, int]:
     """The derivatives of L in the order of the parameters: all weights, then all biases.
@@ -342,11 +325,10 @@ def measure_network(network: Perturbations) -> tuple[Measured, int]:
                 d, scale = chain.down(layer, d, scale)
             natural = np.maximum(size_of(scale), np.abs(np.nan_to_num(d[0])))
             own = _Layer(network, layer, Measured.smooth(d[0], scatter(d), natural), noise)
-            settled, wrong = own.result.each(own.as_matrix), own.as_matrix(own.refuted)
-            d[:, wrong] = settled.value[wrong]
-            x = chain.x[layer]
-            weights.insert(0, _of_rows(x, d, settled, network.weight))
-            biases.insert(0, _of_rows(ones, d, settled, network.weight))
+            wrong, x = own.refuted, chain.x[layer]
+            d[:, wrong] = own.result.value[wrong]
+            weights.insert(0, _of_rows(x, d, own.result, network.weight))
+            biases.insert(0, _of_rows(ones, d, own.result, network.weight))
             refuted += sum(int(np.sum(_any(each, wrong))) for each in (x[0], ones[0]))
     arrays = zip(*(part.each(np.ravel) for part in weights + biases), strict=True)
     return Measured(*(np.concatenate(parts) for parts in arrays)), refuted

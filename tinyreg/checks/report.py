@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyreg.checks.diagnose import diagnose
-from tinyreg.checks.judge import MISMATCH, VERDICTS, Judged, Part, judge
+from tinyreg.checks.judge import MISMATCH, VERDICTS, Part, judge
 from tinyreg.checks.steps import EPS
 from tinyreg.errors import GradientCheckError
 from tinyreg.render.document import Document, Table
@@ -92,7 +92,7 @@ class Report:
         return not self.mismatches and not self.inconclusive
 
     def raise_if_failed(self) -> None:
-        """Raise `GradientCheckError`, with the table as its message, unless `ok`."""
+        """Raise `GradientCheckError` with the table unless `ok`: for a test of your own."""
         if not self.ok:
             raise GradientCheckError(f"\n{self}")
 
@@ -132,9 +132,7 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _remarks(row: dict[str, Any]) -> list[str]:
-    remarks = []
-    if row["diagnosis"]:
-        remarks.append(row["diagnosis"])
+    remarks = [row["diagnosis"]] if row["diagnosis"] else []
     if row["reason"]:
         remarks.append(f"inconclusive: {row['reason']}")
     kinks, zeros = row["kinks"], row["zeros"]
@@ -160,9 +158,6 @@ def _remarks(row: dict[str, Any]) -> list[str]:
     return remarks
 
 
-# ---------------------------------------------------------------- a row
-
-
 def add_row(
     report: Report,
     name: str,
@@ -175,13 +170,11 @@ def add_row(
     sizes: Mapping[str, int] | None = None,
     x: Array | None = None,
     terms: Sequence[tuple[str, Array]] = (),
-    refused: str = "",
 ) -> dict[str, Any]:
     """Judge one block and add it to the report; returns its row.
 
     Parts are judged apart, and a coordinate's verdict is its worst. `whole` is their sum, for the
-    coordinates' numbers (the first part if left out); sizes, x and terms are for `diagnose`, and
-    `refused` says why a kink does not hold the gradient.
+    coordinates' numbers (the first part if left out); sizes, x and terms are for `diagnose`.
     """
     labelled = whole is not None and len(parts) > 1
     whole = parts[0] if whole is None else whole
@@ -191,25 +184,25 @@ def add_row(
         zip(parts, judged, strict=True),
         key=lambda pair: (pair[1].verdict.max() == MISMATCH, pair[1].error.max()),
     )
-    error, place = _worst(at, worst)
+    place = tuple(int(i) for i in np.unravel_index(worst.error.argmax(), verdict.shape))
+    error, g, v = worst.error[place], at.given[place], at.measured.value[place]
+    if worst.verdict[place] == MISMATCH and np.isfinite(error) and not at.measured.kink[place]:
+        error = abs(g - v) / max(abs(g), abs(v))  # beyond all rounding: the plain relative error
     texts = []
     for part, own in zip(parts, judged, strict=True):
         wrong = own.verdict == MISMATCH
         if wrong.any():
-            at_kinks = refused and not (wrong & ~part.measured.kink).any()
-            text = f"wrong at kinks only: {refused}" if at_kinks else ""
-            text = text or diagnose(part, wrong, sizes, terms, x)
+            text = diagnose(part, wrong, sizes, terms, x)
             texts.append(f"{part.name}: {text}" if text and labelled else text)
-    measured = whole.measured
     row = {
         "block": name,
         "shape": list(verdict.shape),
         "size": int(verdict.size),
         **{told: int(np.sum(verdict == code)) for code, told in enumerate(VERDICTS)},
         "worst": _plain(error),
-        "index": [int(i) for i in place],
-        "given": _plain(at.given[place]),
-        "numeric": _plain(at.measured.value[place]),
+        "index": list(place),
+        "given": _plain(g),
+        "numeric": _plain(v),
         "part": at.name,
         "diagnosis": "; ".join(dict.fromkeys(text for text in texts if text)),
         "reason": next((told for each in judged for told in each.reason.ravel() if told), ""),
@@ -218,21 +211,10 @@ def add_row(
         "precision": None,
     }
     report.rows.append(row)
-    shown = np.where(np.isnan(measured.value), measured.unproved, measured.value)
-    numbers = shown, measured.error, measured.left, measured.right
-    report.details[name] = Coordinates(np.array(VERDICTS)[verdict], whole.given, *numbers)
+    m, told = whole.measured, np.array(VERDICTS)[verdict]
+    shown = np.where(np.isnan(m.value), m.unproved, m.value)
+    report.details[name] = Coordinates(told, whole.given, shown, m.error, m.left, m.right)
     return row
-
-
-def _worst(part: Part, judged: Judged) -> tuple[float, tuple[int, ...]]:
-    """The largest error, and its place."""
-    place = tuple(int(i) for i in np.unravel_index(np.argmax(judged.error), judged.error.shape))
-    error = judged.error[place]
-    mismatch = judged.verdict[place] == MISMATCH and np.isfinite(error)
-    if mismatch and not part.measured.kink[place]:
-        g, v = part.given[place], part.measured.value[place]
-        error = abs(g - v) / max(abs(g), abs(v))  # beyond all rounding: the plain relative error
-    return float(error), place
 
 
 def _plain(value: float) -> float | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from tinyreg.checks.differences import (
     Differences,
     Measured,
+    attempt,
     complex_slope,
     from_lines,
     generator,
@@ -33,25 +35,19 @@ def penalty_slopes(R: Penalty, w: Array) -> Measured:
     """
     at_kink = np.zeros(w.shape, bool) if R.smooth else w == 0
     guess = np.asarray(R.subgradient(w.copy()), dtype=np.float64)
+    value = partial(guarded, R)
     if guess.shape != w.shape or not _proved(R, w, guess, ~at_kink):
-        return one_by_one(guarded(R.value), w)
+        return one_by_one(value, w)
     out = Measured.smooth(guess, 1e-9 * np.abs(guess), np.abs(guess))
     if at_kink.any():
-        out.put(at_kink, one_by_one(guarded(R.value), w, at_kink))
+        out.put(at_kink, one_by_one(value, w, at_kink))
     return out
 
 
-def guarded(value: Callable[[Array], Any]) -> Callable[[Array], Any]:
+def guarded(R: Penalty, w: Array) -> Any:
     """R.value, infinite outside of its domain, where it may raise or be NaN; complex steps pass."""
-
-    def finite_or_inf(w: Array) -> Any:
-        try:
-            result = np.asarray(value(w.copy())).item()
-        except Exception:  # away from w a penalty may refuse
-            return np.inf
-        return np.inf if np.isnan(result) else result
-
-    return finite_or_inf
+    value = attempt(lambda w: np.asarray(R.value(w)).item(), w.copy())
+    return np.inf if np.isnan(value) else value
 
 
 def _proved(R: Penalty, w: Array, guess: Array, where: Array) -> bool:
@@ -99,30 +95,29 @@ def times(factor: float, slopes: Measured) -> Measured:
 
 
 def of_one_number(value: Value, w: Array) -> One | None:
-    """R₁ if R(w) = Σ R₁(w_i), and else None.
+    """R₁ if R(w) = Σ R₁(w_i), for arrays of one number as well; else None.
 
-    If so, the numbers of two arrays can be dealt out anew among them. Arrays of one number are
-    used where they say the same, and else arrays of w's shape in which all are equal.
+    If so, the numbers of two arrays can be dealt out anew among them.
     """
-    rng, n = generator(0), w.size
-    nonzero = w[w != 0] if w.any() else np.ones(1)
-    for spread in (0.0, 1e-2, 1.0, 1e2):
-        drawn = rng.choice(nonzero, 2 * n) * spread * rng.uniform(0.5, 1.0, 2 * n)
-        if spread == 0:
-            drawn = np.concatenate([w.ravel(), w.ravel()])
-        sums = []
-        for numbers in (drawn, rng.permutation(drawn)):
-            sums.append(sum(float(value(half)) for half in numbers.reshape(2, *w.shape)))
-        if np.isfinite(sums[0]) and not abs(sums[1] - sums[0]) <= 1e-10 * abs(sums[0]):
+    for dealt in deals(w):
+        a, b = (sum(float(value(half)) for half in pair) for pair in dealt)
+        if np.isfinite(a) and not abs(b - a) <= 1e-10 * abs(a):
             return None
 
-    def of(shape: tuple[int, ...]) -> One:
-        return lambda u: value(np.full(shape, u)) / int(np.prod(shape))
+    def one(u: Any) -> Any:
+        return value(np.full(1, u))
 
-    single, same = of((1,)), of(w.shape)
-    if all(abs(single(u) - same(u)) <= 1e-12 * abs(same(u)) for u in nonzero[:3]):
-        return single
-    return same
+    several = ((one(u), value(np.full(w.shape, u)) / w.size) for u in [*w[w != 0][:3], 1.0])
+    return one if all(abs(a - b) <= 1e-12 * abs(b) for a, b in several) else None
+
+
+def deals(w: Array) -> Iterator[tuple[Array, Array]]:
+    """Two arrays of numbers like those of w, and the same dealt out anew: both (2, *w.shape)."""
+    rng, shape = generator(0), (2, *w.shape)
+    nonzero = w[w != 0] if w.any() else np.ones(1)
+    spread = (size * rng.uniform(0.5, 1.0, shape) for size in np.geomspace(1e-3, 1e3, 13))
+    for drawn in np.array([w, w]), *(rng.choice(nonzero, shape) * factor for factor in spread):
+        yield drawn, rng.permutation(drawn.ravel()).reshape(shape)
 
 
 def by_numbers(one: One, w: Array, size: float) -> Measured:

@@ -1,15 +1,12 @@
 """φ'(0) from values of φ near 0: the step, the noise, and whether there is a kink.
 
-**Real differences.** The central difference at h errs by h²φ'''/6 from the series and by about
-noise/h from rounding. A pair of steps h and h/2 cancels the first error term, (4 d(h/2) − d(h))/3,
-and what it changes is the error estimate. The same pair on one side gives D⁺ = 2 d⁺(h/2) − d⁺(h),
-and D⁻ likewise: one `rung` of a ladder of steps.
+The central difference at h errs by h²φ'''/6 from the series and by about noise/h from rounding. A
+pair of steps h and h/2 cancels the first error term, (4 d(h/2) − d(h))/3, and what it changes is
+the error estimate. The same pair on one side gives D⁺ = 2 d⁺(h/2) − d⁺(h), and D⁻ likewise: one
+`rung` of a ladder of steps. How much the values scatter decides which of them can be read.
 
-**Noise.** The values of f scatter by rounding, and by how much decides which steps can be read.
-A table of differences tells it from curvature (`noise_of`).
-
-**Kinks.** For a smooth φ the difference D⁺ − D⁻ is O(h³). Where it stays put while h shrinks, over
-three rungs and down to the last that the noise leaves readable, φ has a kink (`along`).
+For a smooth φ the difference D⁺ − D⁻ is O(h³). Where it stays put while h shrinks, over three rungs
+and down to the last that the noise leaves readable, φ has a kink.
 """
 
 from __future__ import annotations
@@ -116,10 +113,8 @@ def along(
 
     The first step decides if φ is smooth at it and a finer step confirms that: a step longer than
     the waves of φ may find any slope. Else all steps are taken, and longer ones, up to the last of
-    the ladder, where these show only noise.
-
-    phi0 is φ(0), `noise` the size of the errors in the values of φ, `steps` as in `ladder`, and
-    `guess` a proved complex step, which needs no more than a first step that does not refute it.
+    the ladder, where these show only noise. `noise` is the size of the errors in the values of φ,
+    and `guess` a proved complex step: a first step that does not refute it is enough.
 
     >>> steps = ladder(1.0, 0.0, EPS)
     >>> round(along(lambda t: 3 * t + t**3, 0.0, steps, EPS).value, 9)
@@ -158,8 +153,8 @@ def along(
 def _decide(rungs: list[Rung], near: float) -> Line:
     """What the rungs say, from the longest step to the shortest.
 
-    The shortest that can be read tell whether φ is smooth; of the smooth ones next to them, the
-    one with the smallest error is taken. Slopes over steps up to `near` are the natural scale.
+    The shortest that can be read tell whether φ is smooth; of the smooth ones next to them, the one
+    with the smallest error is taken. Slopes over steps up to `near` are the natural scale.
     """
     if not rungs:
         return Line(reason="the function is not finite near this point")
@@ -179,11 +174,7 @@ def _decide(rungs: list[Rung], near: float) -> Line:
 
 
 def _kink(seen: list[Rung]) -> Line:
-    """D⁻ and D⁺ from neighbouring steps that agree; those of √|t| and jumps never do.
-
-    A kink is shown by three rungs on which the slopes of each side stay the same and differ
-    from those of the other side by far more than the noise.
-    """
+    """D⁻ and D⁺, shown by three rungs on which each side keeps its slope: not of √|t| and jumps."""
     shown = [r for r in seen if abs(r.right - r.left) > 8 * r.rounding]
     if len(shown) < 3:
         return Line(reason=NOISE)
@@ -208,9 +199,8 @@ def _kink(seen: list[Rung]) -> Line:
 def ladder(coarse: float, fine: float, relative_noise: float) -> list[float]:
     """The first step, finer ones, and last the longest that may be tried.
 
-    The first is about ε^⅓ of `coarse`; where `fine`, the size of x itself, is far below it, a step
-    of ε^⅓ of that comes too, for functions such as log. All are powers of 2, so that a coordinate
-    moves by just the step.
+    The first is about ε^⅓ of `coarse`; where `fine`, the size of x itself, is far below it, ε^⅓ of
+    that comes too, for functions such as log. A coordinate moves by just the step: a power of 2.
     """
     cube_root = min(max(relative_noise, EPS), 1e-3) ** (1 / 3)
     first = power_of_2(cube_root * coarse)
@@ -236,9 +226,6 @@ def reach(x: Array, v: Array) -> tuple[float, float]:
     return float(coarse), float(1 / fine) if fine else 0.0
 
 
-# ---------------------------------------------------------------- noise
-
-
 def sizes(x: Array) -> Array:
     """|x|, and for its zeros the largest of them that is no larger than 1, or 1."""
     size = np.abs(x)
@@ -248,9 +235,8 @@ def sizes(x: Array) -> Array:
 def noise_of(f: Callable[[Array], float], x: Array, f0: float, rng: np.random.Generator) -> Array:
     """How much the values of f scatter: one number, or two where larger steps show more noise.
 
-    From values at eight equally spaced points on one side of x, where no kink at x is seen, for
-    several spacings. What is found first is the rounding of f; at larger spacings there may be that
-    of a part in single precision, or a wave that the points are too far apart to resolve.
+    From values at eight equally spaced points on one side of x, where no kink at x is seen. Larger
+    spacings may show the rounding of a part in single precision, or a wave too short to resolve.
 
     >>> x, rng = np.array([0.3, -0.2]), np.random.default_rng(1)
     >>> bool(noise_of(lambda x: float(np.sum(x**2)), x, 0.13, rng)[0] < 1e-16)

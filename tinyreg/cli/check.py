@@ -66,8 +66,9 @@ def _samples(
     rows, weight, whole = np.arange(raw.X.shape[0]), None, raw.origin
     if model is not None and raw.origin is not None:
         train = _training_rows(model, raw)
-        whole = f"{raw.origin}, other data than the model was trained on"
-        if train is not None:
+        if train is None:
+            whole = f"{raw.origin}, other data than the model was trained on"
+        else:
             rows, whole = train, f"the training part of {raw.origin}"
             if arguments.batch is None and len(rows) * objective.net.n_params <= SMALL:
                 n = len(rows)
@@ -84,7 +85,7 @@ def _training_rows(model: Model, raw: options.Raw) -> Array | None:
     """The rows that the model was trained on, if these are the data; None where they are not.
 
     There must be as many rows, and those that the split puts into training must have the scaling
-    that the model has.
+    that the model has; a model without one was trained on the digits.
     """
     command = options.command_of(model)
     if command.get("rows") != len(raw.y):
@@ -95,8 +96,7 @@ def _training_rows(model: Model, raw: options.Raw) -> Array | None:
     except ValueError:  # the classes are others
         return None
     if model.scaling is None:
-        return train
-    same = np.allclose(
-        Scaling.of(raw.X[train]), model.scaling, rtol=1e-9, atol=1e-9 * model.scaling.scale
-    )
+        return train if raw.origin == command["data"] else None
+    near = 1e-9 * model.scaling.scale
+    same = np.allclose(Scaling.of(raw.X[train]), model.scaling, rtol=1e-9, atol=near)
     return train if same else None

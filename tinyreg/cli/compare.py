@@ -6,6 +6,7 @@ import dataclasses
 from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tinyreg.cli import options
 from tinyreg.core.network import MLP
@@ -53,15 +54,11 @@ def run(arguments: Namespace) -> int:
     if out is not None:
         command = {name: getattr(arguments, name) for name in options.OF_A_MODEL}
         command |= {"data": Path(arguments.data).name, "rows": data.X.shape[0]}
+        own: dict[str, Any] = {"scaling": scaling, "target_scaling": target_scaling}
         for method in comparison.networks:
             model = comparison.model(method)
-            dataclasses.replace(
-                model,
-                scaling=scaling,
-                target_scaling=target_scaling,
-                target=data.target,
-                settings=model.settings | {"command": command},
-            ).save(out / f"{method}.npz")
+            own |= {"target": data.target, "settings": model.settings | {"command": command}}
+            dataclasses.replace(model, **own).save(out / f"{method}.npz")
         for path in (out / f"{method}.npz" for method in {*COMPARED} - {*comparison.networks}):
             with suppress(OSError, ValueError):  # what an earlier call saved goes, no other file
                 MLP.load(path)

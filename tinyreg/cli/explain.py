@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from argparse import Namespace
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from tinyreg.cli import options
 from tinyreg.core.losses import SoftmaxCrossEntropy
 from tinyreg.core.objective import Objective
+from tinyreg.datasets.arrays import unnamed
 from tinyreg.explain.explanation import explain, hand_example
 from tinyreg.explain.sample import prepared
 from tinyreg.explain.weights import read_network
@@ -39,7 +39,8 @@ def add_options(add: options.Add) -> None:
     add("--sizes", metavar="N,...", help="units by layer, of a new network (64,64,10 with --data)")
     add("--weights", metavar="FILE", help="weights and biases of a network of your own, see above")
     squared = "; squared with --x, and for the one worked by hand"
-    options.add_objective_options(add, squared, "; 0.5 for the one worked by hand")
+    of_x = "; with --x the class, or a number for each output"
+    options.add_objective_options(add, squared, "; 0.5 for the one worked by hand", of_x)
     add("--seed", type=int, help="of a new network's weights (default 0)")
     add("--x", metavar="NUMBERS", help="a sample of your own, with its --target, see above")
     add("--data", metavar="FILE", help=options.DATA)
@@ -53,21 +54,19 @@ def add_options(add: options.Add) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the explanation; 0."""
-    _refuse_what_does_not_go_together(arguments)
+    by_hand = arguments.sizes is arguments.weights is arguments.model is arguments.data is None
+    _refuse_what_does_not_go_together(arguments, by_hand)
     row, model = check_integer("--row", arguments.row, least=0), options.model(arguments)
-    if arguments.sizes is arguments.weights is arguments.model is arguments.data is None:
-        objective, raw, drawn = _by_hand(arguments)
-    else:
-        objective, raw, drawn = _from_options(arguments, model)
+    objective = _objective(arguments, model, by_hand)
+    raw, drawn = _samples(arguments, objective, model, by_hand)
     if row >= raw.X.shape[0]:
         wanted = f"below {raw.X.shape[0]}, the number of samples"
         raise ValueError(f"--row must be {wanted}, got {row}")
-    X, y = raw.X[row : row + 1], raw.y[row : row + 1]
-    settings = {"lr": arguments.lr, "steps": arguments.steps}
+    X, y, whose = raw.X[row : row + 1], raw.y[row : row + 1], {"model": raw.model}
     if raw.origin in (None, "digits"):
-        explanation = explain(objective, *prepared(raw.model, X, y), **settings)
-    else:
-        explanation = explain(objective, X, y, **settings, model=raw.model)
+        (X, y), whose = prepared(raw.model, X, y), {}
+    with np.errstate(over="ignore", invalid="ignore"):  # an error says so, in one line
+        explanation = explain(objective, X, y, lr=arguments.lr, steps=arguments.steps, **whose)
     explanation.sections[0].pieces.append(f"The sample: {drawn}.".replace("`", "'"))
     if arguments.json:
         print(json.dumps(explanation.to_dict()))
@@ -76,7 +75,7 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _refuse_what_does_not_go_together(arguments: Namespace) -> None:
+def _refuse_what_does_not_go_together(arguments: Namespace, by_hand: bool) -> None:
     if arguments.weights is not None:
         for name in options.given(arguments, "sizes", "model", "seed"):
             raise ValueError(f"--{name} does not go with --weights")
@@ -86,84 +85,70 @@ def _refuse_what_does_not_go_together(arguments: Namespace) -> None:
         raise ValueError("--x goes with --target, what the outputs should be")
     if arguments.no_standardise and arguments.data in (None, "digits"):
         raise ValueError("--no-standardise goes with --data and a file")
-
-
-def _by_hand(arguments: Namespace) -> tuple[Objective, options.Raw, str]:
-    for name in options.given(arguments, "dtype", "seed", *["target"] * (arguments.x is None)):
+    of_others = ("dtype", "seed", *["target"] * (arguments.x is None))
+    for name in options.given(arguments, *of_others) if by_hand else ():
         raise ValueError(f"--{name} goes with --sizes, --weights, --model or --data")
-    loss = options.LOSSES[arguments.loss or "squared"]
-    lam = 0.5 if arguments.lam is None else arguments.lam
-    settings = options.given(arguments, "activation")
-    objective, X, y = hand_example(loss=loss, penalty=options.penalty(arguments, lam), **settings)
-    if arguments.x is not None:
-        return objective, *_own_sample(arguments, objective, None)
-    raw = options.Raw(Model(objective.net, loss, ["x0", "x1"]), X, y, None)
-    return objective, raw, "made to be worked by hand"
 
 
-def _from_options(arguments: Namespace, model: Model | None) -> tuple[Objective, options.Raw, str]:
-    """The objective, the samples, and where the row is from."""
+def _objective(arguments: Namespace, model: Model | None, by_hand: bool) -> Objective:
     if arguments.no_standardise and model is not None:
         raise ValueError("--no-standardise does not go with a model, which has its own scaling")
-    if arguments.x is not None and model is None:
+    net, own = None, options.given(arguments, "activation", "dtype")
+    if by_hand:
+        net = hand_example(**own)[0].net
+        arguments.lam = 0.5 if arguments.lam is None else arguments.lam
+    elif arguments.weights is not None:
+        net = read_network(arguments.weights, **own)
+    if by_hand or (arguments.x is not None and model is None):
         arguments.loss = arguments.loss or "squared"
-    own = options.given(arguments, "activation", "dtype")
-    net = None if arguments.weights is None else read_network(arguments.weights, **own)
-    objective = options.objective(arguments, model, net)
+    return options.objective(arguments, model, net)
+
+
+def _samples(
+    arguments: Namespace, objective: Objective, model: Model | None, by_hand: bool
+) -> tuple[options.Raw, str]:
+    """The rows, and where the one that is shown is from."""
     if arguments.x is not None:
-        return objective, *_own_sample(arguments, objective, model)
+        return _own_sample(arguments, objective, model), "given by --x and --target"
+    if by_hand:
+        bare = Model(objective.net, objective.loss, unnamed(2))
+        return options.Raw(bare, *hand_example()[1:], None), "made to be worked by hand"
     raw = options.raw(arguments, objective, model)
     drawn = f"row {arguments.row} of {raw.origin}" if raw.origin else "random normal numbers"
     if raw.origin in (None, "digits"):
-        return objective, raw, drawn
-    if raw.model.scaling is None:
-        drawn += ", as it stands"
-    elif model is None:
-        drawn += f", scaled by the columns of all its {raw.X.shape[0]} rows"
-    else:
-        drawn += ", scaled as the data that the model was trained on"
-    return objective, raw, drawn
+        return raw, drawn
+    how = f"scaled by the columns of all its {raw.X.shape[0]} rows"
+    if model is not None:
+        how = "scaled as the data that the model was trained on"
+    return raw, f"{drawn}, {how if raw.model.scaling else 'as it stands'}"
 
 
-def _own_sample(
-    arguments: Namespace, objective: Objective, model: Model | None
-) -> tuple[options.Raw, str]:
+def _own_sample(arguments: Namespace, objective: Objective, model: Model | None) -> options.Raw:
     """The sample of --x and --target, in the units of the model's data where there is a model."""
-    net, x = objective.net, _numbers("--x", arguments.x)
+    net, x = objective.net, options.numbers("--x", arguments.x)
     if len(x) != net.sizes[0]:
         raise ValueError(f"--x must have {net.sizes[0]} numbers, one for each input, got {len(x)}")
     y = _target(arguments.target, objective, model)
-    columns = [f"x{i}" for i in range(len(x))]
-    whose, origin = (Model(net, objective.loss, columns), None) if model is None else (model, "--x")
-    return options.Raw(whose, np.array([x]), y, origin), "given by --x and --target"
+    bare = Model(net, objective.loss, unnamed(len(x)))
+    return options.Raw(model or bare, np.array([x]), y, "--x" if model else None)
 
 
 def _target(text: str, objective: Objective, model: Model | None) -> Array:
     """One class, (1,), or a number for each output, (1, K)."""
-    n_out, labels = objective.net.sizes[-1], isinstance(objective.loss, SoftmaxCrossEntropy)
-    classes = None if model is None or n_out == 1 else model.classes
+    n_out = objective.net.sizes[-1]
+    classes = model.classes if model is not None and n_out > 1 else None
     names = [] if classes is None else [str(name) for name in classes.tolist()]
     if classes is not None and text in names:
         return classes[[names.index(text)]]
-    if labels and "," not in text:
+    if isinstance(objective.loss, SoftmaxCrossEntropy) and "," not in text:
         if names:
             raise ValueError(f"--target must be one of {', '.join(names)}, got {text!r}")
-        y = np.array(options.integers("--target", text))
+        y = np.array(options.numbers("--target", text, int))
     else:
-        y = np.array([_numbers("--target", text)])
+        y = np.array([options.numbers("--target", text)])
         if y.shape[1] != n_out:
             wanted = f"{n_out} numbers, one for each output (or a class, with --loss softmax)"
             raise ValueError(f"--target must have {wanted}, got {y.shape[1]}")
     with named("--target"):
         objective.loss.check_targets(y, 1, n_out, np.float64)
     return y
-
-
-def _numbers(name: str, text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [math.nan]
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"{name} must be finite numbers with commas between, got {text!r}")
-    return numbers

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
+import math
 import sys
 from argparse import Action, Namespace
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -19,7 +22,7 @@ from tinyreg.core.network import MLP
 from tinyreg.core.objective import Objective
 from tinyreg.core.optimizers import SGD, Adam
 from tinyreg.core.penalties import L1, L2, ElasticNet, Penalty
-from tinyreg.datasets.arrays import SVMLIGHT
+from tinyreg.datasets.arrays import unnamed
 from tinyreg.datasets.digits import load_digits
 from tinyreg.datasets.labels import class_of_each, encode_labels, task_of
 from tinyreg.datasets.scaling import Scaling
@@ -68,12 +71,14 @@ def given(arguments: Namespace, *names: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def integers(name: str, text: str) -> list[int]:
-    """The numbers of an option such as --sizes 64,64,10."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"{name} must be integers with commas between, got {text!r}") from None
+def numbers(name: str, text: str, kind: type = float) -> list[Any]:
+    """The finite numbers of an option such as --sizes 64,64,10."""
+    with suppress(ValueError, OverflowError):
+        found = [kind(part) for part in text.split(",")]
+        if all(map(math.isfinite, found)):
+            return found
+    wanted = "integers" if kind is int else "finite numbers"
+    raise ValueError(f"{name} must be {wanted} with commas between, got {text!r}")
 
 
 def penalty(arguments: Namespace, lam: float) -> Penalty | None:
@@ -85,15 +90,13 @@ def penalty(arguments: Namespace, lam: float) -> Penalty | None:
 def table(arguments: Namespace, data: str, model: Model | None = None) -> Table:
     """The digits or a file; of a file for a model the columns that it takes, and its target."""
     if data != "digits":
-        target = arguments.target
-        if model is not None and Path(data).suffix.lower() not in SVMLIGHT:  # which names no target
-            target = target or model.target or None
-        found = read_table(data, target, None if model is None else model.columns)
+        target, columns = (model.target or None, model.columns) if model else (None, None)
+        found = read_table(data, arguments.target or target, columns)
         return found._replace(y=found.y[:, 0]) if found.y.shape[1:] == (1,) else found
     if arguments.target is not None:
         raise ValueError(f"--target goes with a file, not with digits, got {arguments.target}")
     X, y = load_digits()
-    return Table(X, y, [f"x{i}" for i in range(X.shape[1])], "digit")
+    return Table(X, y, unnamed(X.shape[1]), "digit")
 
 
 # Of `compare` and `path`, which train
@@ -113,11 +116,7 @@ def add_study_data(add: Add) -> None:
 def load(arguments: Namespace) -> tuple[Table, str]:
     """The data of --data, and the task that they are for."""
     data = table(arguments, arguments.data)
-    task = arguments.task or task_of(data.y, f"the target {data.target!r}")
-    if task == "regression" and data.y.dtype.kind == "U":
-        came = f"text such as {data.y[0]}"
-        raise ValueError(f"--task regression needs numbers in the target, got {came}")
-    return data, task
+    return data, arguments.task or task_of(data.y, f"the target {data.target!r}")
 
 
 def class_weight(text: str, y: Array) -> str | dict[Any, float]:
@@ -125,15 +124,13 @@ def class_weight(text: str, y: Array) -> str | dict[Any, float]:
     if text == "balanced":
         return text
     classes = {str(label): label for label in class_of_each(y)[0].tolist()}
-    weights = {}
-    for part in text.split(","):
-        name, _, weight = part.rpartition("=")
-        try:
-            weights[classes[name]] = float(weight)
-        except (KeyError, ValueError):
-            wanted = "balanced, or CLASS=WEIGHT with commas between and classes of the target"
-            raise ValueError(f"--class-weight must be {wanted}, got {part!r}") from None
-    return weights
+    pairs = [part.rpartition("=")[::2] for row in csv.reader([text]) for part in row]
+    with suppress(KeyError, ValueError):
+        weights = {classes[name]: float(weight) for name, weight in pairs}
+        if len(weights) == len(pairs) > 0:
+            return weights
+    wanted = "balanced, or CLASS=WEIGHT with commas between, classes of the target and each once"
+    raise ValueError(f"--class-weight must be {wanted}, got {text!r}")
 
 
 def add_study_network(add: Add) -> None:
@@ -169,8 +166,8 @@ def study_settings(arguments: Namespace, y: Array) -> dict[str, Any]:
     return {
         "methods": arguments.methods.split(","),
         "optimizer": kind(lr if arguments.lr is None else arguments.lr),
-        "hidden": [] if arguments.hidden == "0" else integers("--hidden", arguments.hidden),
-        "seeds": integers("--seeds", arguments.seeds),
+        "hidden": [] if arguments.hidden == "0" else numbers("--hidden", arguments.hidden, int),
+        "seeds": numbers("--seeds", arguments.seeds, int),
         "epochs": arguments.epochs,
         "batch_size": arguments.batch_size,
         "class_weight": None if weight is None else class_weight(weight, y),
@@ -187,11 +184,13 @@ def standardised(
     A table's columns come in any unit, and so does a target to regress on.
     """
     if arguments.data == "digits":
-        return list(parts), None, None
-    X, y = parts[::2], parts[1::2]
-    of_X, of_y = Scaling.of(X[0]), Scaling.of(y[0]) if task == "regression" else None
-    pairs = zip(map(of_X.apply, X), map(of_y.apply, y) if of_y else y, strict=True)
-    return [array for pair in pairs for array in pair], of_X, of_y
+        return [*parts], None, None
+    of_X, of_y = Scaling.of(parts[0]), None
+    if task == "regression":
+        of_y = Scaling.of(parts[1], "--task regression: the target")
+    scalings = [of_X, of_y] * (len(parts) // 2)
+    scaled = [s.apply(part) if s else part for s, part in zip(scalings, parts, strict=True)]
+    return scaled, of_X, of_y
 
 
 def folder(arguments: Namespace) -> Path | None:
@@ -217,12 +216,11 @@ def finish(
     progress("")
     if out is not None:
         result.to_json(out / f"{name}.json")
-        if find_spec("matplotlib") is None:
-            note = f"wrote {out / name}.json; for the picture install tinyreg[plot]"
-        else:
+        note = "; for the picture install tinyreg[plot]"
+        if find_spec("matplotlib") is not None:
             result.plot(out / f"{name}.png", *plot)
-            note = f"wrote {out / name}.json and {out / name}.png"
-        print(note, file=sys.stderr)
+            note = f" and {out / name}.png"
+        print(f"wrote {out / name}.json{note}", file=sys.stderr)
     print(json.dumps(result.to_dict()) if arguments.json else result)
 
 
@@ -238,13 +236,13 @@ class Raw(NamedTuple):
     origin: str | None  # the digits or a file; None for random numbers
 
 
-def add_objective_options(add: Add, loss: str = "", lam: str = "") -> None:
+def add_objective_options(add: Add, loss: str = "", lam: str = "", target: str = "") -> None:
     """Which network, loss and penalty; the texts say of what else is a default."""
     own = "or the model's own"
     add_network_options(add)
     add("--model", metavar="FILE", help="a saved network in place of a new one")
     add("--penalty", choices=("none", *PENALTIES), help=f"default l1, {own}")
-    add("--target", metavar="COLUMN", help=f"{TARGET}, {own}")
+    add("--target", metavar="COLUMN", help=f"{TARGET}, {own}{target}")
     add("--loss", choices=LOSSES, help=f"default softmax{loss}, {own}")
     add("--lam", type=float, help=f"λ (elasticnet: of both parts; default 1e-3{lam}, {own})")
 
@@ -268,13 +266,11 @@ def command_of(model: Model | None) -> dict[str, Any]:
 
 def objective(arguments: Namespace, model: Model | None, net: MLP | None = None) -> Objective:
     """That of the saved model, of a given network, or of a new one."""
-    if net is None and model is not None:
-        net = model.net
-    elif net is None and arguments.model is not None:
-        net = MLP.load(arguments.model)
+    if net is None and arguments.model is not None:
+        net = model.net if model else MLP.load(arguments.model)
     elif net is None:
         own = given(arguments, "activation", "dtype", "seed")
-        net = MLP(integers("--sizes", arguments.sizes or "64,64,10"), **own)
+        net = MLP(numbers("--sizes", arguments.sizes or "64,64,10", int), **own)
     trained = {"penalty": "l1", "lam": 1e-3} | command_of(model)
     chosen = Namespace(**trained | given(arguments, "penalty", "lam"))
     loss = model.loss if model and arguments.loss is None else LOSSES[arguments.loss or "softmax"]
@@ -287,40 +283,35 @@ def raw(arguments: Namespace, objective: Objective, model: Model | None, n: int 
     A model has its own scaling and classes. For another network the columns are scaled by these
     rows, and so are targets to regress on, but with --no-standardise.
     """
-    net, loss = objective.net, objective.loss
-    n_in, n_out = net.sizes[0], net.sizes[-1]
+    net, loss, (n_in, *_, n_out) = objective.net, objective.loss, objective.net.sizes
+    softmax, squared = (isinstance(loss, L) for L in (SoftmaxCrossEntropy, SquaredError))
     of_digits = command_of(model).get("data", "digits") == "digits" and (n_in, n_out) == (64, 10)
     data = arguments.data or ("digits" if of_digits else None)
     if data is None:
-        return _random(arguments, objective, n)
+        if arguments.target is not None:
+            raise ValueError(f"--target goes with --data, got {arguments.target}")
+        rng, k = np.random.default_rng(0), n_out if softmax else max(n_out, 2)
+        X, y = rng.normal(size=(n, n_in)), rng.integers(0, k, n)
+        classes = np.arange(n_out) if softmax or n_out > 1 else None
+        return Raw(Model(net, loss, unnamed(n_in), classes), X, y, None)
     X, y, columns, target = table(arguments, data, model)
     if X.shape[1] != n_in:
         raise ValueError(f"--data must have {n_in} columns for this network, got {X.shape[1]}")
     if model is not None:
         return Raw(dataclasses.replace(model, loss=loss), X, y, data)
     classes, scaling, target_scaling = None, None, None
-    labels = y.ndim == 1 and y.dtype.kind in "iubU"
-    if labels and (isinstance(loss, SoftmaxCrossEntropy) or n_out > 1):
-        classes = _classes(y, n_out)
-    elif labels and (isinstance(loss, SigmoidCrossEntropy) or y.dtype.kind == "U"):
-        _, y = encode_labels(y=y)
+    if y.ndim == 1 and y.dtype.kind in "iubU":
+        if softmax or n_out > 1:
+            classes = _classes(y, n_out)
+        elif not squared or y.dtype.kind == "U":
+            _, y = encode_labels(y=y)
+    if classes is None and not softmax and y[0].size != n_out:
+        wanted = f"a column for each of the {n_out} outputs of this network"
+        raise ValueError(f"the target of --data must have {wanted}, --target has {y[0].size}")
     if data != "digits" and not getattr(arguments, "no_standardise", False):
         scaling = Scaling.of(X)
-        if isinstance(loss, SquaredError) and classes is None:
-            target_scaling = Scaling.of(y)
+        target_scaling = Scaling.of(y) if squared and classes is None else None
     return Raw(Model(net, loss, columns, classes, scaling, target_scaling, target), X, y, data)
-
-
-def _random(arguments: Namespace, objective: Objective, n: int) -> Raw:
-    """Normal numbers, and classes by chance."""
-    if arguments.target is not None:
-        raise ValueError(f"--target goes with --data, got {arguments.target}")
-    net, rng = objective.net, np.random.default_rng(0)
-    n_in, n_out = net.sizes[0], net.sizes[-1]
-    labels = isinstance(objective.loss, SoftmaxCrossEntropy)
-    X, y = rng.normal(size=(n, n_in)), rng.integers(0, n_out if labels else max(n_out, 2), n)
-    classes = np.arange(n_out) if labels or n_out > 1 else None
-    return Raw(Model(net, objective.loss, [f"x{i}" for i in range(n_in)], classes), X, y, None)
 
 
 def _classes(y: Array, n_out: int) -> Array:

@@ -47,22 +47,15 @@ def run(arguments: Namespace) -> int:
         raise ValueError("--data must be a file of rows to predict, or --inputs be given")
     digits = arguments.data == "digits"
     X = load_digits()[0] if digits else load_rows(arguments.data, model.columns)
-    predicted = model.predict(X)
-    several = predicted.ndim == 2
-    names = _names(model)
-    header = [f"prediction {name}" for name in names] if several else ["prediction"]
-    columns = [*predicted.T] if several else [predicted]
+    predicted, k, target = model.predict(X), model.net.sizes[-1], model.target or "y"
+    names = [target] if k == 1 else [f"{target}{i}" for i in range(k)]
+    if model.classes is not None:
+        names = [str(name) for name in model.classes]
+    header, columns = ["prediction"], [predicted]
+    if predicted.ndim == 2:
+        header, columns = [f"prediction {name}" for name in names], [*predicted.T]
     if not isinstance(model.loss, SquaredError):
         header, columns = [*names, *header], [*model.probabilities(X).T, *columns]
     writer.writerow(header)
     writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
     return 0
-
-
-def _names(model: Model) -> list[str]:
-    """What the outputs are called: the classes, or the target, with a number each if several."""
-    k = model.net.sizes[-1]
-    if model.classes is not None:
-        return [str(name) for name in model.classes]
-    target = model.target or "y"
-    return [target] if k == 1 else [f"{target}{i}" for i in range(k)]

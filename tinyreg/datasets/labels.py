@@ -24,29 +24,27 @@ def task_of(y: ArrayLike, name: str = "y") -> str:
     >>> task_of([0.0, 1.0, 1.0]), task_of([[1, 0], [1, 1]]), task_of([0.5, 2.0])
     ('classification', 'multilabel', 'regression')
     """
-    array = _targets(name, y)
-    if array.dtype.kind in "bU" and array.ndim == 1:
+    array = as_targets(name, y)
+    if array.ndim == 1 and array.dtype.kind in "bU":
         return "classification"
     array = check_array(name, array, array.dtype)
+    sums = array.sum(axis=1) if array.ndim == 2 else np.zeros(1)
     if array.ndim == 2 and np.isin(array, (0, 1)).all():
-        return "classification" if (array.sum(axis=1) == 1).all() else "multilabel"
+        return "classification" if (sums == 1).all() else "multilabel"
     values = np.unique(array)
     n, low, high = len(values), values[0].item(), values[-1].item()
     if (values != np.round(values)).any():
-        if array.ndim == 1 or low < 0 or (np.abs(array.sum(axis=1) - 1) > 1e-5).any():
+        if low < 0 or (np.abs(sums - 1) > 1e-5).any():
             return "regression"
         came = "rows that sum to 1, which may be probabilities of classes or shares"
     else:
         few = n <= min(MOST_CLASSES, len(array) / 2) and low in (-1, 0, 1) and high - low == n - 1
         if array.ndim == 1 and (n <= 2 or few):
             return "classification"
-        came = (
-            f"{n} different whole numbers from {low:g} to {high:g}, which may be classes or amounts"
-        )
-    raise ValueError(
-        f'{name} holds {came}; say task="classification" or task="regression" '
-        "(--task on the command line)"
-    )
+        numbers = f"{n} different whole numbers from {low:g} to {high:g}"
+        came = f"{numbers}, which may be classes or amounts"
+    ask = 'say task="classification" or task="regression" (--task on the command line)'
+    raise ValueError(f"{name} holds {came}; {ask}")
 
 
 def encode_labels(**labels: ArrayLike) -> tuple[Any, ...]:
@@ -59,15 +57,14 @@ def encode_labels(**labels: ArrayLike) -> tuple[Any, ...]:
     (array(['a', 'b'], dtype='<U1'), array([1, 0, 1]), array([0]))
     """
     arrays = {name: _labels(name, array) for name, array in labels.items()}
-    first = next(iter(arrays))
-    if arrays[first].ndim == 2:
-        return np.arange(arrays[first].shape[1]), *arrays.values()
-    classes = np.unique(arrays[first])
+    first, of_first = next(iter(arrays.items()))
+    if of_first.ndim == 2:
+        return np.arange(of_first.shape[1]), *arrays.values()
+    classes = np.unique(of_first)
     for name, array in arrays.items():
         if array.ndim == 1:
             alike = (array.dtype.kind == "U") == (classes.dtype.kind == "U")
-            unknown = np.setdiff1d(array, classes) if alike else array
-            if unknown.size:
+            if (unknown := np.setdiff1d(array, classes) if alike else array).size:
                 came = repr(unknown[0].item())
                 raise ValueError(f"{name} must hold labels that {first} has too, got {came}")
             arrays[name] = np.searchsorted(classes, array)
@@ -132,7 +129,7 @@ def class_weights(y: ArrayLike, class_weight: str | Mapping[Any, float] = "balan
     return weights[places]
 
 
-def _targets(name: str, y: ArrayLike) -> Array:
+def as_targets(name: str, y: ArrayLike) -> Array:
     """Targets as a (N,) or (N, k) array, k > 1; strings in an array of objects as text."""
     with named(name):  # rows of different lengths
         array = np.asarray(y)
@@ -141,8 +138,8 @@ def _targets(name: str, y: ArrayLike) -> Array:
     if array.dtype.kind in "OT":
         for i, label in enumerate(array.flat):
             if not isinstance(label, str):
-                wanted = "strings, or numbers of one dtype, and none missing"
                 came = f"{describe(label)} at [{i}] of an array of objects"
+                wanted = "strings, or numbers of one dtype, and none missing"
                 raise ValueError(f"{name} must be {wanted}, got {came}")
         array = array.astype(str)
     if array.ndim not in (1, 2) or not array.size:
@@ -152,15 +149,15 @@ def _targets(name: str, y: ArrayLike) -> Array:
 
 def _labels(name: str, y: ArrayLike) -> Array:
     """Class labels as integers, booleans or text, or the rows of a table of numbers."""
-    array = _targets(name, y)
+    array = as_targets(name, y)
     if array.dtype.kind == "U" and array.ndim == 1:
         return array
     array = check_array(name, array, array.dtype)
     if array.ndim == 2 or array.dtype.kind != "f":
         return array
-    other = (array != np.round(array)) | (np.abs(array) >= 2**53)
-    if other.any():
+    if len(other := array[(array != np.round(array)) | (np.abs(array) >= 2**53)]):
         wanted = "class labels (whole numbers or strings)"
-        came = f"{array[other][0]}; real targets are for regression"
-        raise ValueError(f"{name} must be {wanted}, got {came}")
+        raise ValueError(
+            f"{name} must be {wanted}, got {other[0]}; real targets are for regression"
+        )
     return array.astype(np.int64)

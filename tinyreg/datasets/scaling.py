@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
-from tinyreg.validate import (
-    Array,
-    Data,
-    Sparse,
-    as_numbers,
-    as_table,
-    check_array,
-    check_features,
-    is_sparse,
-)
+from tinyreg import validate
+from tinyreg.validate import Array, Data, Sparse, as_numbers, is_sparse
 
 CENTRING = "taking its mean from each column would make every entry nonzero"
 TINY = np.nextafter(0, 1)
@@ -43,12 +34,15 @@ class Scaling(NamedTuple):
         A column that does not vary is only shifted; one without entries stays as it is.
         """
         if is_sparse(X):
-            table: Sparse = check_features(X, X.shape[1], np.float64, name)
-            top = np.zeros(table.shape[1])
-            np.maximum.at(top, table.indices, np.abs(table.data))
+            top = (
+                abs(validate.check_features(X, X.shape[1], np.float64, name))
+                .max(axis=0)
+                .toarray()
+                .ravel()
+            )
             return cls(np.zeros_like(top), np.where(top > 0, top, 1.0))
         X = as_numbers(name, X)
-        check_array(name, X, X.dtype)
+        validate.check_array(name, X, X.dtype)
         low, high = (np.asarray(f(X, axis=0), dtype=np.float64) for f in (np.min, np.max))
         # In units of a power of two, which rounds nothing, no square is too large or too small.
         unit = np.frexp(np.maximum(-low, high))[1]
@@ -64,30 +58,33 @@ class Scaling(NamedTuple):
 
     def apply(self, X: Data) -> Array | Sparse:
         """X on this scale."""
-        X = self._fitting(X)
-        if is_sparse(X):
-            return _with_data(X, X.data / self.scale[X.indices])
-        scaled = np.subtract(X, self.shift, dtype=np.float64)
-        scaled /= self.scale
-        return scaled
+        X, numbers, scale = self._copy(X)
+        if not is_sparse(X):
+            X -= self.shift
+        with np.errstate(over="ignore"):  # an infinity is refused by what takes it
+            numbers /= scale
+        return X
 
     def undo(self, X: Data) -> Array | Sparse:
         """X in the units of before."""
-        X = self._fitting(X)
-        if is_sparse(X):
-            return _with_data(X, X.data * self.scale[X.indices])
-        return X * self.scale + self.shift
+        X, numbers, scale = self._copy(X)
+        numbers *= scale
+        if not is_sparse(X):
+            X += self.shift
+        return X
 
-    def _fitting(self, X: Data) -> Array | Sparse:
-        """X, whose columns must be as many as those that the scaling was made of."""
-        X = as_table("X", X) if is_sparse(X) else as_numbers("X", X)
+    def _copy(self, X: Data) -> tuple[Any, Array, Array]:
+        """X as float64, its numbers, and the scale of each; its columns must be as many as ours."""
+        X = validate.as_table("X", X) if is_sparse(X) else as_numbers("X", X)
         shapes = [self.shift.shape] if self.shift.ndim else [(), (1,)]
         if not X.ndim or X.shape[1:] not in shapes:
             wanted = f"(N, {self.shift.size})" + ("" if self.shift.ndim else " or (N,)")
             raise ValueError(f"X must have shape {wanted}, as the scaling has, got {X.shape}")
-        if is_sparse(X) and self.shift.any():
+        if not is_sparse(X):
+            return (copy := np.array(X, dtype=np.float64)), copy, self.scale
+        if self.shift.any():
             raise ValueError(f"X must be dense, as {CENTRING}; Scaling.of a sparse X does not")
-        return X
+        return (copy := X.astype(np.float64)), copy.data, self.scale[copy.indices]
 
 
 def standardise(train: Data, *others: Data) -> tuple[Array, ...]:
@@ -104,8 +101,3 @@ def standardise(train: Data, *others: Data) -> tuple[Array, ...]:
         raise ValueError(f"train must be dense, as {CENTRING}; Scaling.of(train) only scales")
     scaling = Scaling.of(train, "train")
     return tuple(scaling.apply(part) for part in (train, *others))
-
-
-def _with_data(X: Sparse, data: Array) -> Sparse:
-    """A sparse array with nonzeros in the same places."""
-    return sparse.csr_array((data, X.indices.copy(), X.indptr.copy()), shape=X.shape)

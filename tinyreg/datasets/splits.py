@@ -5,17 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyreg.datasets.labels import class_of_each
-from tinyreg.validate import (
-    Array,
-    Data,
-    Sparse,
-    as_table,
-    check_flag,
-    check_integer,
-    check_number,
-    check_pairs,
-)
+from tinyreg import validate
+from tinyreg.datasets.labels import as_targets, class_of_each
+from tinyreg.validate import Array, Data, Sparse
 
 
 def split_rows(
@@ -26,15 +18,14 @@ def split_rows(
     >>> split_rows(["a", "b", "a", "b", "a", "b"], 1 / 3, stratify=True)
     (array([5, 4, 0, 1]), array([3, 2]))
     """
-    n = len(np.asarray(y))
-    share = check_number("test_share", test_share, above=0)
-    check_flag("stratify", stratify)
+    n = len(as_targets("y", y))
+    share = validate.check_number("test_share", test_share, above=0)
+    validate.check_flag("stratify", stratify)
     n_test = round(n * share)
     if not 0 < n_test < n:
-        raise ValueError(
-            f"test_share must leave samples on both sides, got {share:g} of {n} samples"
-        )
-    order = np.random.default_rng(check_integer("seed", seed, least=0)).permutation(n)
+        came = f"{share:g} of {n} samples"
+        raise ValueError(f"test_share must leave samples on both sides, got {came}")
+    order = np.random.default_rng(validate.check_integer("seed", seed, least=0)).permutation(n)
     if not stratify:
         return order[n_test:], order[:n_test]
     classes, places = class_of_each(y)
@@ -46,19 +37,14 @@ def split_rows(
 
 def _shares(classes: Array, counts: Array, n_test: int) -> Array:
     """How many samples of each class make n_test: in proportion, of each at least one, not all."""
-    rarest = counts.argmin()
-    if counts[rarest] < 2:
-        name = classes[rarest].item()
-        raise ValueError(
-            f"y must have 2 or more samples of each class for a stratified split, got "
-            f"{counts[rarest]} of the class {name!r}"
-        )
-    n, k = counts.sum(), len(classes)
+    n, k, least = counts.sum(), len(classes), counts.argmin()
+    if counts[least] < 2:
+        came = f"{counts[least]} of the class {classes[least].item()!r}"
+        wanted = "2 or more samples of each class for a stratified split"
+        raise ValueError(f"y must have {wanted}, got {came}")
     if min(n_test, n - n_test) < k:
-        raise ValueError(
-            f"test_share must leave a sample of each of the {k} classes on both sides, got "
-            f"{n - n_test} and {n_test} samples"
-        )
+        wanted = f"a sample of each of the {k} classes on both sides"
+        raise ValueError(f"test_share must leave {wanted}, got {n - n_test} and {n_test} samples")
     exact = counts * n_test / n
     shares = np.clip(np.floor(exact), 1, counts - 1)
     while missing := n_test - shares.sum():
@@ -80,7 +66,7 @@ def train_test_split(
     >>> len(X), len(X_test), sorted([*y.tolist(), *y_test.tolist()])
     (7, 3, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
-    X, y = as_table("X", X), np.asarray(y)
-    check_pairs(X, y)
-    train, test = split_rows(y, test_share, seed, stratify)
+    X, (train, test) = validate.as_table("X", X), split_rows(y, test_share, seed, stratify)
+    y = np.asarray(y)
+    validate.check_pairs(X, y)
     return X[train], y[train], X[test], y[test]

@@ -7,14 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyreg.datasets.arrays import FEW, SVMLIGHT, FilePath, Read, read_npz, read_svmlight, some
+from tinyreg.datasets.arrays import FEW, FilePath, places, read_npz, read_svmlight, some, unnamed
 from tinyreg.files import reading
 from tinyreg.validate import Array, Sparse, check_array, check_pairs, describe
 
+SVMLIGHT = (".svm", ".svmlight", ".libsvm")
 MISSING = {"", "?", "na", "n/a", "nan", "<na>", "null", "none"}
 
 
@@ -48,16 +49,14 @@ def load_table(path: FilePath, target: str | int | None = None) -> tuple[Array |
     -------
     X : (N, d) float64 array, of a sparse file a `scipy.sparse.csr_array`
     y : (N,) array
-        int64 where every target is a whole number, float64 where all are numbers, else strings
-        (`np.unique(y, return_inverse=True)` makes labels of them; `compare` and `path` do so
-        themselves). (N, k) if an NPZ file has it so.
+        int64 where every target is a whole number, float64 where all are numbers, else strings.
+        (N, k) if an NPZ file has it so.
 
     Raises
     ------
     ValueError
         If the file has no such column, is ragged, damaged or empty, has a column without a name
-        or two of one name, or a cell is not a finite number (in the target column: not a number
-        where others are); the line and the column are named.
+        or two of one name, or a cell is no finite number (of the target: where others are).
     FileNotFoundError
 
     Examples
@@ -83,126 +82,81 @@ def read_table(
     """
     if target is not None and (isinstance(target, bool) or not isinstance(target, str | int)):
         raise TypeError(f"target must be a column's name or number, got {describe(target)}")
-    if _is_text(path):
+    suffix, name = Path(path).suffix.lower(), "y" if target is None else str(target)
+    y: Array | None
+    if suffix in SVMLIGHT:
+        if name != "y":
+            raise ValueError(f"target: each line of {path} begins with it, got {target!r}")
+        names, X, y = read_svmlight(path, columns)
+    elif suffix == ".npz":
+        names, X, y = read_npz(path, name, columns)
+    else:
         text = _text(path, target, columns)
         t = _target_column(text, target)
-        (names, X), y, target = _inputs(text, columns, t), _targets(text, t), text.name(t)
-    else:
-        if target is not None and _suffix(path) in SVMLIGHT:
-            raise ValueError(f"target: each line of {path} begins with it, got {target!r}")
-        target = "y" if target is None else str(target)
-        names, X, found = _arrays(path, target, columns)
-        y = _target_file(target) if found is None else found
-        y = y if y.dtype.kind == "U" else _whole(check_array(target, y, np.float64))
-    check_pairs(X, y, "X", target)
-    return Table(X, y, names or [f"x{i}" for i in range(X.shape[1])], target)
+        (names, X), y, name = _inputs(text, columns, t), _targets(text, t), text.names[t]
+    y = _target_file(name) if y is None else y
+    y = y if y.dtype.kind == "U" else _whole(check_array(name, y, np.float64))
+    check_pairs(X, y, "X", name)
+    return Table(X, y, [*(names or unnamed(X.shape[1]))], name)
 
 
 def load_rows(path: FilePath, columns: Sequence[str]) -> Array | Sparse:
-    """The inputs of these names alone, from a file with or without targets.
-
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     path = Path(folder, "new.csv")
-    ...     _ = path.write_text("name,weight,age\\nTom,4.2,3\\n")
-    ...     load_rows(path, ["age", "weight"])
-    array([[3. , 4.2]])
-    """
-    if _is_text(path):
-        return _inputs(_text(path, None, columns), columns)[1]
-    return _arrays(path, None, columns)[1]
-
-
-def _suffix(path: FilePath) -> str:
-    return Path(path).suffix.lower()
-
-
-def _is_text(path: FilePath) -> bool:
-    return _suffix(path) not in (".npz", *SVMLIGHT)
-
-
-def _arrays(path: FilePath, target: str | None, columns: Sequence[str] | None) -> Read:
-    """The names that are there, the inputs that are wanted, the targets that are there."""
-    if _suffix(path) in SVMLIGHT:
-        return read_svmlight(path, columns)
-    names, X, y = read_npz(path, target)
-    places = _places(path, names, [*range(X.shape[1])], columns)
-    if names is not None and places != list(range(X.shape[1])):
-        names, X = [names[i] for i in places], X[:, places]
-    return names if columns is None else list(columns), X, y
-
-
-def _places(
-    path: FilePath, names: list[str] | None, inputs: list[int], columns: Sequence[str] | None
-) -> list[int]:
-    """Which of the inputs are wanted: all, those of these names, or as many without names."""
-    if names is None:
-        if columns is not None and len(columns) != len(inputs):
-            wanted = f"the {len(columns)} inputs {some(columns)}"
-            raise ValueError(f"path must have {wanted}, {path} has {len(inputs)}, without names")
-        return inputs
-    if twice := [name for name, n in Counter(filter(None, names)).items() if n > 1]:
-        raise ValueError(f"path: each column must have its own name, {path} repeats {some(twice)}")
-    if columns is None:
-        for i, name in enumerate(names):
-            if name == "" or name.startswith("Unnamed: "):
-                index = ", as the row index of a pandas frame: write it with index=False" * (i == 0)
-                raise ValueError(f"path: column {i + 1} of {path} has no name{index}")
-        return inputs
-    where = {names[i]: i for i in inputs}
-    if missing := [name for name in columns if name not in where]:
-        has = f"{path}, which has {some(where)}"
-        raise ValueError(f"path: there is no column {some(missing)} in {has}")
-    return [where[name] for name in columns]
+    """The inputs of these names alone, from a file with or without targets."""
+    suffix = Path(path).suffix.lower()
+    if suffix in SVMLIGHT:
+        return read_svmlight(path, columns)[1]
+    if suffix == ".npz":
+        return read_npz(path, None, columns)[1]
+    return _inputs(_text(path, None, columns), columns)[1]
 
 
 # Text
 
 
 class Text(NamedTuple):
-    """The cells of a file, line by line with the line's number, and what names the columns."""
+    """The cells of a file, (N, d), the numbers of their lines, and the names of the columns."""
 
     path: FilePath
     delimiter: str
-    lines: list[tuple[int, list[str]]]
-    names: list[str] | None = None
-
-    def name(self, column: int) -> str:
-        """What messages call a column."""
-        return str(column) if self.names is None else self.names[column]
+    lines: tuple[int, ...]
+    cells: Array
+    names: list[str]  # 0, 1, … if the file has none
+    nameless: bool = True
 
 
 def _text(path: FilePath, target: str | int | None, columns: Sequence[str] | None) -> Text:
-    """A file's cells, all lines of one length, without the line of names."""
+    """A file's cells without the line of names."""
     text = _cells(path)
-    first = text.lines[0][1]
-    if _is_header(first, target, columns):
-        text = text._replace(names=first, lines=text.lines[1:])
-    if not text.lines:
+    first = text.cells[0].tolist()
+    if not _is_header(first, target, columns):
+        return text
+    if len(text.lines) == 1:
         raise ValueError(f"path must be a table with rows, {path} has only column names")
-    for number, cells in text.lines:
-        if len(cells) != len(first):
-            came = f"line {number} of {path} has {len(cells)} cells"
-            raise ValueError(f"path: {came}, the others have {len(first)}")
-    return text
+    return text._replace(lines=text.lines[1:], cells=text.cells[1:], names=first, nameless=False)
 
 
 def _cells(path: FilePath) -> Text:
+    """All lines that are not blank, which must be of one length."""
     try:
-        content = Path(path).read_text(encoding="utf-8-sig")
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            first = re.sub('"[^"]*"', "", next(filter(str.strip, file), ""))
+            delimiter = max("\t;,", key=first.count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except UnicodeDecodeError as e:
         raise ValueError(f"path must be a CSV (UTF-8 text) or NPZ file, {path} is neither") from e
-    first = re.sub('"[^"]*"', "", content.lstrip().partition("\n")[0])
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(content.splitlines(), delimiter=delimiter, skipinitialspace=True)
-    try:
-        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as e:
         raise ValueError(f"path must be a table, {path} is not: line {reader.line_num}: {e}") from e
-    lines = [(number, cells) for number, cells in lines if any(cells)]
-    if not lines:
+    rows = [(line, row) for line, row in rows if any(row)]
+    if not rows:
         raise ValueError(f"path must be a table with rows, {path} is empty")
-    return Text(path, delimiter, lines)
+    n = len(rows[0][1])
+    for i, row in rows:
+        if len(row) != n:
+            raise ValueError(f"path: line {i} of {path} has {len(row)} cells, the others have {n}")
+    lines, cells = zip(*rows, strict=True)
+    return Text(path, delimiter, lines, np.array(cells, object), [*map(str, range(n))])
 
 
 def _is_header(cells: list[str], target: str | int | None, columns: Sequence[str] | None) -> bool:
@@ -221,100 +175,99 @@ def _is_header(cells: list[str], target: str | int | None, columns: Sequence[str
 
 
 def _target_column(text: Text, target: str | int | None) -> int:
-    n = len(text.lines[0][1])
+    n = len(text.names)
     if n < 2:
         came = f"{text.path} has 1 column"
         raise ValueError(f"path must be a table with a feature and a target, {came}")
-    names = [text.name(i) for i in range(n)]
     if target is None:
         return n - 1
-    if target in names:
-        return names.index(str(target))
+    if target in text.names:
+        return text.names.index(str(target))
     index = int(target) if re.fullmatch(r"-?[0-9]{1,9}", str(target)) else n
     if not -n <= index < n:
-        raise ValueError(
-            f"target: there is no column {target!r:.60} in {text.path}, which has {some(names)}"
-        )
+        has = f"{text.path}, which has {some(text.names)}"
+        raise ValueError(f"target: there is no column {target!r:.60} in {has}")
     return index % n
 
 
 def _inputs(
     text: Text, columns: Sequence[str] | None, target: int | None = None
-) -> tuple[list[str] | None, Array]:
+) -> tuple[Sequence[str], Array]:
     """The names that there are, and the inputs that are wanted."""
-    inputs = [i for i in range(len(text.lines[0][1])) if i != target]
-    places = _places(text.path, text.names, inputs, columns)
-    X = _numbers(text, places, "feature")
-    if columns is None and text.names is not None:
-        columns = [text.names[i] for i in places]
-    return None if columns is None else list(columns), X
+    inputs = [i for i in range(len(text.names)) if i != target]
+    names = [] if text.nameless else text.names
+    where = places(f"path: {text.path}", names, inputs, columns)
+    return columns or [names[i] for i in where if names], _numbers(text, where, "feature")
 
 
 def _targets(text: Text, column: int) -> Array:
-    """As integers or numbers, or as text where none is a number."""
-    cells = [cells[column] for _, cells in text.lines]
-    if any(_number(cell) is not None for cell in cells):
-        return _whole(_numbers(text, [column], "target")[:, 0])
-    if empty := [(row, column) for row, cell in enumerate(cells) if cell == ""]:
-        raise _bad_cells(text, empty, "target", "a class")
-    return np.array(cells)
+    """As numbers, or as text where none is a number."""
+    cells = text.cells[:, column]
+    if any(_number(cell.replace(",", ".")) is not None for cell in cells):
+        return _numbers(text, [column], "target")[:, 0]
+    if (cells == "").any():
+        raise _bad_cells(text, [(row, column) for row in np.flatnonzero(cells == "")], "target")
+    return cells.astype(str)
 
 
-def _target_file(target: str) -> Array:
+def _target_file(path: str) -> Array:
     """Targets that lie in a file of their own."""
-    if target.endswith(".npy"):
-        with reading(target, "a file of plain numbers", "target"):
+    if path.endswith(".npy"):
+        with reading(path, "a file of plain numbers", "target"):
             # A mapping is no larger than the file, whatever that declares.
-            return np.array(np.lib.format.open_memmap(target, mode="r"))
-    text = _cells(target)
-    for number, cells in text.lines:
-        if len(cells) != 1:
-            raise ValueError(f"target: line {number} of {target} has {len(cells)} cells, wanted 1")
+            return np.array(np.lib.format.open_memmap(path, mode="r"))
+    text = _cells(path)
+    if len(text.names) > 1:
+        raise ValueError(f"target: line 1 of {path} has {len(text.names)} cells, wanted 1")
     return _targets(text, 0)
 
 
 def _numbers(text: Text, columns: list[int], kind: str) -> Array:
     """The cells of these columns as finite numbers."""
-    table = np.array([[_number(line[i]) for i in columns] for _, line in text.lines], np.float64)
-    bad = np.argwhere(~np.isfinite(table))  # None, where a cell is no number, became NaN
+    numbers = np.vectorize(_number, otypes=[float])(text.cells.take(columns, axis=1))
+    bad = np.argwhere(~np.isfinite(numbers))  # None, where a cell is no number, became NaN
     if len(bad):
-        raise _bad_cells(text, [(row, columns[i]) for row, i in bad], kind, "a finite number")
-    return table
+        raise _bad_cells(text, [(row, columns[i]) for row, i in bad], kind)
+    return numbers
 
 
-def _bad_cells(text: Text, bad: list[tuple[int, int]], kind: str, wanted: str) -> ValueError:
+def _bad_cells(text: Text, bad: list[tuple[Any, int]], kind: str) -> ValueError:
     """An error that has the first of these cells, how many there are and where, and a way out."""
     found: dict[str, Counter[str]] = {}
-    for row, column in bad:
-        cell = text.lines[row][1][column]
-        what = "text" if _number(cell) is None else "infinite"
-        what = "missing" if cell.lower() in MISSING else what
-        found.setdefault(what, Counter())[text.name(column)] += 1
+    for row, i in bad:
+        found.setdefault(_what(text.cells[row, i]), Counter())[text.names[i]] += 1
     counts = ", ".join(f"{names.total()} {what} ({some(names)})" for what, names in found.items())
-    row, column = bad[0]
-    number, cells = text.lines[row]
-    columns = [*found.get("text", ())] if kind == "feature" else []
+    row, i = bad[0]
     return ValueError(
-        f"path: line {number} of {text.path} has {cells[column]!r:.60} in the {kind} column "
-        f"{text.name(column)!r}, wanted {wanted}; such cells in all: {counts}"
-        f"{_way_out(text, 'missing' in found, columns)}"
+        f"path: line {text.lines[row]} of {text.path} has {text.cells[row, i]!r:.60} in the {kind} "
+        f"column {text.names[i]!r}, wanted a finite number{' or a class' * (kind == 'target')}; "
+        f"such cells in all: {counts}{_way_out(text, found, kind)}"
     )
 
 
-def _way_out(text: Text, missing: bool, columns: list[str]) -> str:
-    """What makes numbers of a table with missing cells, and with text in these columns."""
-    if not missing and not columns:
+def _what(cell: str) -> str:
+    """What is wrong with a cell."""
+    if cell.lower() in MISSING:
+        return "missing"
+    if _number(cell) is not None:
+        return "infinite"
+    return "text" if _number(cell.replace(",", ".")) is None else "with a comma"
+
+
+def _way_out(text: Text, found: dict[str, Counter[str]], kind: str) -> str:
+    """What makes numbers of a table with such cells."""
+    columns = [*found.get("text", ())] if kind == "feature" else []
+    decimal = "with a comma" in found and text.delimiter != ","
+    if not columns and not decimal and "missing" not in found:
         return ""
-    options = "" if text.delimiter == "," else f", sep={text.delimiter!r}"
-    options += ", na_values='?'" if missing else ""
-    options += "" if text.names else ", header=None).add_prefix('x'"
-    way = f"pd.read_csv({str(text.path)!r}{options})" + ".dropna()" * missing
+    options = f"{str(text.path)!r}, sep={text.delimiter!r}, na_values=['?', 'na', 'none']"
+    options += ", decimal=','" * decimal + ", header=None" * text.nameless
+    way = f"pd.read_csv({options})" + ".add_prefix('x')" * text.nameless + ".dropna()"
     if columns:
-        names = [repr(name if text.names else f"x{name}") for name in columns]
-        listed = ", ".join(names[:FEW] + ["..."] * (len(names) > FEW))
+        names = [repr("x" * text.nameless + name) for name in columns[:FEW]]
+        listed = ", ".join(names + ["..."] * (len(columns) > FEW))
         way = f"pd.get_dummies({way}, columns=[{listed}], dtype=int)"
-    moved = ", in which the target is to be named" if columns else ""
-    return f"; a way out, with pandas: {way}.to_csv('new.csv', index=False){moved}"
+    return f"; a way out, with pandas, then name the target: {way}.to_csv('new.csv', index=False)"
 
 
 def _number(cell: str) -> float | None:

@@ -5,38 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from tinyreg.core.losses import SoftmaxCrossEntropy
+from tinyreg.datasets.arrays import in_order
 from tinyreg.datasets.labels import encode_labels
 from tinyreg.explain.onepass import OnePass, Written
 from tinyreg.render.document import ROWS, WHOLE, Table, equation
 from tinyreg.study.model import Model
-from tinyreg.validate import (
-    Array,
-    Data,
-    Sparse,
-    as_table,
-    check_array,
-    check_features,
-    column_names,
-    is_sparse,
-)
+from tinyreg.validate import Array, Data, Sparse, as_table, check_array, check_features, is_sparse
 
 LONGEST = 40  # characters of a name that are shown
 
 
 def prepared(model: Model, X: Data, y: Data) -> tuple[Array | Sparse, Array]:
-    """Samples in the units of the model's data, as its network and its loss take them.
-
-    >>> from tinyreg import MLP, SquaredError
-    >>> from tinyreg.datasets.scaling import Scaling
-    >>> scaling = Scaling(np.array([1.0, 2.0]), np.array([0.5, 1.0]))
-    >>> model = Model(MLP((2, 1)), SquaredError(), ["a", "b"], scaling=scaling)
-    >>> prepared(model, [[2, 1]], [3.0])
-    (array([[ 2., -1.]]), array([3.]))
-    """
-    names = column_names(X)
-    if names is not None and names != model.columns:
-        raise ValueError(f"X must have the columns of the model, {model.columns}, got {names}")
-    X, y = check_features(X, model.net.sizes[0], np.float64), np.asarray(y)
+    """Samples in the units of the model's data, as its network and its loss take them."""
+    X = check_features(in_order(X, model.columns), model.net.sizes[0], np.float64)
+    y = np.asarray(y)
     if model.scaling is not None:
         X = model.scaling.apply(X)
     if model.target_scaling is not None:
@@ -51,30 +33,29 @@ def prepared(model: Model, X: Data, y: Data) -> tuple[Array | Sparse, Array]:
 
 def sample(this: OnePass, model: Model, X: Data, y: Data) -> list[Written]:
     """Each row with the names of its columns, what scales it, and x; then the target."""
-    rows, told, factors = as_table("X", X), "`x = row`, the numbers as they stand.", {}
+    rows = as_table("X", in_order(X, model.columns))
+    told, factors = "`x = row`, the numbers as they stand.", {}
     if model.scaling is not None:
         shift, scale = (np.broadcast_to(part, rows.shape[1]) for part in model.scaling)
+        told, factors = "`x = row/scale`, by the scale of each column.", {"scale": scale}
         if shift.any():
             told = "`x = (row − mean)/deviation`; a deviation of 0 counts as 1."
             factors = {"mean": shift, "deviation": scale}
         elif is_sparse(rows):
             told = "`x = row/largest`, by the largest absolute value of each column."
             factors = {"largest": scale}
-        else:
-            told, factors = "`x = row/scale`, by the scale of each column.", {"scale": scale}
-    headers = ["column", "row", *factors, "`x`"]
     pieces: list[Written] = [f"What the network takes is {told}"]
     for n, x in enumerate(this.X[:ROWS]):
         row = rows[[n]].toarray()[0] if is_sparse(rows) else rows[n]
-        among = np.flatnonzero(row) if is_sparse(rows) else np.arange(len(row))
+        shown = np.flatnonzero(row) if is_sparse(rows) else np.arange(len(row))
         cells: list[list[str | float]] = [
             [_name(model.columns[i]), _raw(row[i]), *(f[i] for f in factors.values()), x[i]]
-            for i in among[:WHOLE]
+            for i in shown[:WHOLE]
         ]
-        pieces.append(Table(headers, cells, rule=True))
-        if len(among) > WHOLE:
-            of = f"{len(among)} columns" + " that are not 0" * is_sparse(rows)
-            pieces.append(f"{WHOLE} of {of} are shown.")
+        pieces.append(Table(["column", "row", *factors, "`x`"], cells, rule=True))
+        if len(shown) > WHOLE:
+            which = " that are not 0" * is_sparse(rows)
+            pieces.append(f"{WHOLE} of {len(shown)} columns{which} are shown.")
     return [*pieces, *_target(this, model, np.asarray(y))]
 
 
@@ -84,11 +65,9 @@ def _target(this: OnePass, model: Model, y: Array) -> list[Written]:
     if model.target_scaling is not None:
         parts = (y.reshape(this.targets.shape), *model.target_scaling, this.targets)
         raw, shift, scale, scaled = map(np.squeeze, np.broadcast_arrays(*parts))
-        formula = "y = (target − mean)/deviation"
-        return [
-            f"{told} and is scaled likewise.",
-            equation(formula, "(", raw, "−", shift, ")", "/", scale, "=", scaled),
-        ]
+        numbers = ("(", raw, "−", shift, ")", "/", scale, "=", scaled)
+        formula = equation("y = (target − mean)/deviation", *numbers)
+        return [f"{told} and is scaled likewise.", formula]
     if (classes := _classes(model, y)) is not None:
         places = this.targets if this.targets.ndim == 1 else this.targets.argmax(axis=1)
         told += f", number {_listed(places)} of the classes {_listed(classes)}, counted from 0"

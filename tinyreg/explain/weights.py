@@ -36,20 +36,18 @@ def read_network(
     ((2, 2, 1), array([[4.]]))
     """
     with reading(path, "a file of weights W1, b1, W2, b2, …"):
-        found = _in_npz(path) if Path(path).suffix.lower() == ".npz" else _in_text(path)
-        for name in found:
-            if not re.fullmatch(r"[Wb][1-9]\d{,3}", name):
-                raise ValueError(f"it has {name!r:.60}")
+        is_npz = Path(path).suffix.lower() == ".npz"
+        found = load_npz(path, [*load_npz(path, ())]) if is_npz else _in_text(path)
+        if others := [name for name in found if not re.fullmatch(r"[Wb][1-9]\d{,3}", name)]:
+            raise ValueError(f"it has {others[0]!r:.60}")
         last = max((int(name[1:]) for name in found), default=1)
         names = [f"W{layer}" for layer in range(1, last + 1)]
-        for name in names:
-            if name not in found:
-                raise ValueError(f"it has no {name}")
+        if missing := [name for name in names if name not in found]:
+            raise ValueError(f"it has no {missing[0]}")
         arrays = {name: np.atleast_2d(check_array(name, a, dtype)) for name, a in found.items()}
         _check_shapes(arrays, names)
-        net = MLP(
-            [len(arrays["W1"]), *(arrays[name].shape[1] for name in names)], activation, dtype
-        )
+        sizes = [len(arrays["W1"]), *(arrays[name].shape[1] for name in names)]
+        net = MLP(sizes, activation, dtype)
         for B in net.blocks:
             B.of(net.params)[...] = arrays.get(B.name, 0)
     return net
@@ -69,10 +67,6 @@ def _check_shapes(arrays: dict[str, Array], names: list[str]) -> None:
             raise ValueError(f"{following} is {told[following]}, {rows}")
 
 
-def _in_npz(path: str | PathLike[str]) -> dict[str, Array]:
-    return load_npz(path, [*load_npz(path, ())])
-
-
 def _in_text(path: str | PathLike[str]) -> dict[str, list[list[float]]]:
     text = re.sub("#.*", "", Path(path).read_text(encoding="utf-8-sig"))
     before, *parts = re.split(r"([^\s=;,]+)\s*=", text)
@@ -85,12 +79,8 @@ def _in_text(path: str | PathLike[str]) -> dict[str, list[list[float]]]:
         rows = [row.replace(",", " ").split() for row in re.split("[;\n]", matrix) if row.strip()]
         if len(lengths := sorted({len(row) for row in rows})) > 1:
             raise ValueError(f"{name} has rows of {lengths[0]} and of {lengths[1]} numbers")
-        found[name] = [[_number(name, cell) for cell in row] for row in rows]
+        try:
+            found[name] = [[float(cell) for cell in row] for row in rows]
+        except ValueError as e:  # "could not convert string to float: 'two'"
+            raise ValueError(f"{name}: {e!s:.90}") from None
     return found
-
-
-def _number(name: str, cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        raise ValueError(f"{name} has {cell!r:.60}, which is no number") from None

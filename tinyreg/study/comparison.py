@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import platform
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -32,9 +32,12 @@ from tinyreg.study.runs import (
     Run,
     Setup,
     always,
+    by_weight,
     decimals,
+    note_of,
     title,
     train_and_measure,
+    warn_if_unscaled,
     write_json,
 )
 from tinyreg.study.store import Store
@@ -99,17 +102,13 @@ class Comparison:
 
     def model(self, method: str) -> Model:
         """The first seed's network of one method, with what it takes to predict by it."""
-        check_choice("method", method, list(self.networks))
+        net = self.networks[check_choice("method", method, list(self.networks))]
         loss = TASKS[self.settings["task"]]
-        return Model(
-            self.networks[method], loss, self.columns, self.classes, settings=self.settings
-        )
+        return Model(net, loss, self.columns, self.classes, settings=self.settings)
 
     def inputs(self, method: str) -> list[str]:
         """The inputs with a nonzero weight in `networks`, from the largest sum of |w| down."""
-        check_choice("method", method, list(self.networks))
-        size = np.abs(self.networks[method].weights[0]).sum(axis=1)
-        return [self.columns[i] for i in np.argsort(-size, kind="stable") if size[i] > 0]
+        return by_weight(self.model(method).net, self.columns)
 
     def __str__(self) -> str:
         return to_text(self.document())
@@ -153,40 +152,29 @@ class Comparison:
             for label, name, form in shown
             if any(getattr(run, name) is not None for run in self.runs)
         ]
-        notes = [*self._always(), *self._how_far(), *self._kept()]
+        notes = [*self._how_far(), *self._kept()]
+        if (held := self.settings["always"]) is not None:
+            note = note_of(held, f"test {self._score} ", lambda score: f"{100 * score:.1f} %")
+            notes = [note, *notes]
         return Table(["", *methods], rows, rule=True, notes=notes)
-
-    def _always(self) -> list[str]:
-        """A note of what the scores are to be held against."""
-        if (held := self.settings["always"]) is None:
-            return []
-        note = f"always {held['says']}: test {self._score} {100 * held['score']:.1f} %"
-        if (balanced := held["balanced"]) is not None:
-            note += f", balanced {100 * balanced:.1f} %"
-        return [note]
 
     def _kept(self) -> list[str]:
         """A note, for each method that dropped inputs, of those that keep a weight."""
         notes, seed, n = [], self.settings["seeds"][0], len(self.columns)
         for method, kept in self._dropping().items():
-            few, which = (kept, ": ") if len(kept) <= NAMED else (kept[:5], ", most weight on ")
-            named = which + ", ".join(few) if kept else ""
+            which = ": " if len(kept) <= NAMED else ", most weight on "
+            named = which + ", ".join(kept if len(kept) <= NAMED else kept[:5]) if kept else ""
             notes.append(f"{method} (seed {seed}) keeps {len(kept)} of {n} inputs{named}")
         return notes
 
     def _dropping(self) -> dict[str, list[str]]:
         """The inputs of each method that does not keep them all."""
         kept = {method: self.inputs(method) for method in self.networks}
-        return {method: names for method, names in kept.items() if len(names) < len(self.columns)}
-
-    @property
-    def _went_on(self) -> list[Run]:
-        """The runs from whose ends FISTA went on."""
-        return [run for run in self.runs if run.fista_zeros is not None]
+        return {m: names for m, names in kept.items() if len(names) < len(self.columns)}
 
     def _how_far(self) -> list[str]:
         """A note of how many steps FISTA took, and how often it arrived."""
-        if not (runs := self._went_on):
+        if not (runs := [run for run in self.runs if run.fista_zeros is not None]):
             return []
         steps, arrived = max(r.fista_steps for r in runs), sum(r.fista_success for r in runs)
         gaps = [curve.gap for curve in self.convergence.curves] if self.convergence else []
@@ -202,8 +190,10 @@ class Comparison:
         if not penalised:
             return "Nothing was penalised, so there is nothing to compare."
         sentence = self._zeros_made(penalised)
-        if self._went_on:
-            sentence += f"; FISTA, going on from there, makes {self._span(penalised)}"
+        if self.settings["convergence"]:
+            zeros = self._means(penalised, "fista_zeros").values()
+            span = " to ".join(dict.fromkeys(map(_share, (min(zeros), max(zeros)))))
+            sentence += f"; FISTA, going on from there, makes {span}"
         if len(penalised) > 1:
             sentence += f"; {self._cost(penalised)}"
         return sentence[0].upper() + sentence[1:] + "."
@@ -221,13 +211,7 @@ class Comparison:
             if more > 0.01:
                 text += f" (with {_share(more)} more below {NEAR_ZERO:g} in size)"
             parts.append(text)
-        *first, last = parts
-        return f"{', '.join(first)} and {last}" if first else last
-
-    def _span(self, methods: list[str]) -> str:
-        """The zeros that FISTA leaves, over the methods."""
-        zeros = self._means(methods, "fista_zeros").values()
-        return " to ".join(dict.fromkeys((_share(min(zeros)), _share(max(zeros)))))
+        return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
     def _cost(self, methods: list[str]) -> str:
         F = self._means(methods, "objective")
@@ -257,7 +241,7 @@ class Comparison:
         """Draw the comparison to a file; needs matplotlib (the extra `plot`)."""
 
         def curves(name: str) -> dict[str, Array]:
-            of_all = {method: self.of(method, "history") for method in self.settings["methods"]}
+            of_all = {method: self.of(method, "history") for method in self.networks}
             return {m: np.array([getattr(h, name) for h in of_m]) for m, of_m in of_all.items()}
 
         solvers = self.convergence.curves if self.convergence else []
@@ -312,23 +296,20 @@ def compare(
     epochs : int
     seeds : sequence of int, of the initial weights and the batches; each method runs once for each
     methods : sequence of "none", "subgradient", "proximal", "decoupled", "naive", "svrg"
-        See `fit`; "svrg" is "proximal" with variance_reduction=True. Its epochs are dearer than
-        those of the others: three gradients of each sample (one of all samples, two of each batch)
-        in place of one.
+        See `fit`; "svrg" is "proximal" with variance_reduction=True, whose epochs take three
+        gradients of each sample in place of one.
     optimizer, activation, batch_size, dtype : see `fit` and `MLP`
     task : "classification", "regression" or "multilabel"; left out, as y says, or an error asks
     class_weight : "balanced" or dict, optional; see `class_weights`. In L and all that is made of
         it on the training data; no score is weighted
     convergence : int
-        > 0: also run the full-batch solvers for so many steps, on the training data from the
-        first seed's weights (see `tinyreg.study.convergence`). And FISTA goes on from the end of
-        each penalised run, for half as many steps at most, or where F is convex five times as
-        many, which reach an optimum as a rule: the noise of batches keeps weights away from 0
-        that are 0 there, and the table shows both counts.
+        > 0: also run the full-batch solvers for so many steps, from the first seed's weights (see
+        `tinyreg.study.convergence`). And FISTA goes on from the end of each penalised run, for half
+        as many steps at most, or where F is convex five times as many, which reach an optimum as a
+        rule: the noise of batches keeps weights away from 0 that are 0 there.
     out : path, optional
         A folder, in whose `runs` each run is kept as it ends. The same call again, with more or
-        fewer methods and seeds, takes the runs of the same settings from there, and removes those
-        that are no part of it.
+        fewer methods and seeds, takes the runs of the same settings from there, and removes others.
     fresh : bool, whether to begin anew whatever `out` holds
     progress : function of a line of text, called after each epoch, and for each solver
 
@@ -374,7 +355,7 @@ def compare(
     for part in setup.parts:
         setup.on(part, start)  # refused, if they are, before any work
     if setup.task == "regression":
-        _warn_if_unscaled(setup.parts["train"][1])
+        warn_if_unscaled(setup.parts["train"][1])
     store = Store(out, fresh, "comparison", setup, progress, convergence=convergence)
 
     def restored(kept: dict[str, Any], params: Array) -> tuple[Run, MLP]:
@@ -404,21 +385,6 @@ def compare(
     return Comparison(settings, runs, networks, setup.columns, setup.classes, full_batch)
 
 
-def _warn_if_unscaled(y: Array) -> None:
-    """λ is in the units of the target, and a step of Adam is about lr, whatever these are."""
-    with np.errstate(all="ignore"):
-        mean, deviation = y.mean(axis=0), y.std(axis=0)
-    scaled = (np.abs(mean) <= 3) & (deviation <= 10) & ((deviation >= 0.1) | (deviation == 0))
-    if not np.all(scaled):
-        i = np.unravel_index(np.argmin(scaled), np.shape(scaled))
-        warnings.warn(
-            f"y has mean {mean[i]:.3g} and deviation {deviation[i]:.3g}; λ and learning rates suit "
-            "targets of mean 0 and deviation 1, as y, y_test = "
-            "tr.datasets.standardise(y, y_test) makes them",
-            stacklevel=3,
-        )
-
-
 def _mean_and_spread(values: Array, form: str, scale: float, unit: str) -> str:
     """Mean ± standard deviation over the seeds; one seed has no spread."""
     if values[0] is None:
@@ -433,7 +399,12 @@ def _mean_and_spread(values: Array, form: str, scale: float, unit: str) -> str:
 
 
 def _share(value: float) -> str:
-    """A share in words that do not round a few to none or nearly all to all."""
+    """A share in words that do not round a few to none or nearly all to all.
+
+    >>> _share(0.5), _share(0.00012), _share(0.99988)
+    ('50.0 %', '0.012 %', '99.988 %')
+    """
     if value in (0, 1):
         return "none" if value == 0 else "all"
-    return f"{100 * value:.1f} %" if 0.0005 <= value <= 0.9995 else f"{100 * value:.2g} %"
+    least = 100 * min(value, 1 - value)
+    return f"{100 * value:.{1 if least >= 0.05 else 1 - math.floor(math.log10(least))}f} %"

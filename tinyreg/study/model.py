@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
@@ -12,15 +13,14 @@ import numpy as np
 from tinyreg import validate
 from tinyreg.core.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from tinyreg.core.network import FILE, MLP, VERSION
+from tinyreg.datasets.arrays import in_order
 from tinyreg.datasets.scaling import Scaling
 from tinyreg.files import load_npz, read_arrays, reading, write_arrays
 from tinyreg.sparsity.measures import active_inputs
 from tinyreg.validate import Array, Data
 
-KNOWN = (SoftmaxCrossEntropy(), SigmoidCrossEntropy(), SquaredError())
-LOSSES = {repr(loss): loss for loss in KNOWN}
+LOSSES = {repr(L): L for L in (SoftmaxCrossEntropy(), SigmoidCrossEntropy(), SquaredError())}
 SCALINGS = ("scaling", "target_scaling")
-NAMED = 5  # columns at most, in a message
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +83,7 @@ class Model:
         if not all(isinstance(name, str) for name in columns) or len({*columns}) < len(columns):
             raise ValueError("columns must be names, each once")
         validate.check_shape("columns", columns, "shape", (n_in,))
+        object.__setattr__(self, "columns", [str(name) for name in columns])
         if self.classes is not None:
             classes = np.asarray(self.classes)
             validate.check_shape("classes", classes, "shape", (n_out,))
@@ -117,39 +118,17 @@ class Model:
 
     def _outputs(self, X: Data) -> Array:
         """The network's outputs for raw rows."""
-        names = validate.column_names(X)
-        has_names = self.columns != [f"x{i}" for i in range(len(self.columns))]
-        if names is not None and (has_names or set(self.columns) <= set(names)):
-            X = self._by_name(X, names)
-        X = validate.check_features(X, self.net.sizes[0], np.float64)
+        X = validate.check_features(in_order(X, self.columns), self.net.sizes[0], np.float64)
         return self.net.forward(X if self.scaling is None else self.scaling.apply(X))
-
-    def _by_name(self, X: Any, names: list[str]) -> Any:
-        """The columns of a data frame that the model takes, in its order."""
-        place = {name: i for i, name in enumerate(names)}
-        missing = [repr(name) for name in self.columns if name not in place]
-        if missing:
-            more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-            wanted = f"the {len(self.columns)} columns that the model was trained on"
-            raise ValueError(f"X must have {wanted}, and lacks {', '.join(missing[:NAMED])}{more}")
-        for name in self.columns if len(place) < len(names) else ():
-            if names.count(name) > 1:
-                raise ValueError(f"X must have each column once, got {name!r} twice")
-        order = [place[name] for name in self.columns]
-        return X.iloc[:, order] if hasattr(X, "iloc") else X[self.columns]
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write all of it to an NPZ file at just this path."""
         if repr(self.loss) not in LOSSES:
             known = ", ".join(LOSSES)
             raise ValueError(f"loss must be one of {known} to be saved, got {self.loss}")
-        about = {
-            "loss": repr(self.loss),
-            "columns": list(self.columns),
-            "classes": None if self.classes is None else self.classes.tolist(),
-            "target": self.target,
-            "settings": self.settings,
-        }
+        classes = None if self.classes is None else self.classes.tolist()
+        about = {"loss": repr(self.loss), "columns": self.columns, "classes": classes}
+        about |= {"target": self.target, "settings": self.settings}
         with validate.named("settings"):
             arrays: dict[str, Any] = {"model": json.dumps(about).encode()}
         for name in SCALINGS:
@@ -166,10 +145,8 @@ class Model:
         with reading(path, "a model saved by Model.save or `tinyreg compare --out`"):
             names = load_npz(path, ())
             if "model" not in names:
-                raise ValueError(
-                    "it holds a network alone, without its loss, the names of the columns and "
-                    "their scaling; Model(MLP.load(path), loss, columns) adds what is missing"
-                )
+                own = "Model(MLP.load(path), loss, columns) adds what is missing"
+                raise ValueError(f"it holds a network alone, without its loss and names; {own}")
             wanted = ("model", *(name for name in SCALINGS if name in names))
             arrays = read_arrays(path, FILE, wanted, VERSION)
             try:
@@ -183,13 +160,13 @@ class Model:
 def _checked(name: str, scaling: Scaling, shape: tuple[int, ...]) -> Scaling:
     """The scaling in arrays of this shape: finite, and none to divide by that is not positive."""
     validate.check_type(name, scaling, Scaling, "a Scaling")
-    shift = validate.check_array(f"{name}.shift", scaling.shift, np.float64)
-    scale = validate.check_array(f"{name}.scale", scaling.scale, np.float64)
-    if not shape and shift.shape == scale.shape == (1,):
-        shift, scale = shift.reshape(()), scale.reshape(())
-    if shift.shape != shape or scale.shape != shape:
+    shift, scale = (
+        validate.check_array(f"{name}.{part}", value, np.float64)
+        for part, value in scaling._asdict().items()
+    )
+    if not shift.size == scale.size == math.prod(shape):
         came = f"{shift.shape} and {scale.shape}"
         raise ValueError(f"{name} must have arrays of shape {shape}, got {came}")
     if not scale.min() > 0:
         raise ValueError(f"{name}.scale must be > 0, got {scale.min()}")
-    return Scaling(shift, scale)
+    return Scaling(shift.reshape(shape), scale.reshape(shape))

@@ -4,8 +4,8 @@ For each method and seed one network walks up a list of λ. Upwards, because all
 biases are stationary for every λ (in a ReLU or tanh net no gradient gets through them): a walk down
 from the sparse end would never leave it. A walk ends early where its network is dead.
 
-Without hidden layers "proximal" goes to the minimum at each λ, and proves it by a duality gap where
-there is one: with L1 its walk is the lasso path, with the same inputs left at each λ.
+Without hidden layers "proximal" goes down, to the minimum at each λ, and proves it by a duality gap
+where there is one: with L1 its walk is the lasso path, with the same inputs left at each λ.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
@@ -25,17 +25,34 @@ from numpy.typing import ArrayLike
 from tinyreg.core.losses import Loss
 from tinyreg.core.objective import Penalties
 from tinyreg.core.optimizers import Optimizer
-from tinyreg.core.penalties import L1, l1_l2
+from tinyreg.core.penalties import L1
 from tinyreg.core.training import METHODS
 from tinyreg.render.document import Document, Lines, Table
 from tinyreg.render.plots import plot_path
 from tinyreg.render.text import to_text
-from tinyreg.solvers.duality import lambda_max
+from tinyreg.solvers.duality import dual_penalty, lambda_max
 from tinyreg.study.model import Model
-from tinyreg.study.runs import Setup, always, decimals, title, write_json
+from tinyreg.study.runs import (
+    Setup,
+    always,
+    by_weight,
+    decimals,
+    note_of,
+    title,
+    warn_if_unscaled,
+    write_json,
+)
 from tinyreg.study.store import Store
 from tinyreg.study.walk import Failure, Point, Walk, Walked, is_solved, walk_all, with_lam
-from tinyreg.validate import Array, Data, check_choice, check_function, check_integer, describe
+from tinyreg.validate import (
+    Array,
+    Data,
+    check_array,
+    check_choice,
+    check_function,
+    check_integer,
+    describe,
+)
 
 SHARES_SHOWN = (0.5, 0.8, 0.9, 0.95)
 INPUTS_SHOWN = 12
@@ -64,7 +81,7 @@ class LambdaPath:
     points : list of Point, in the order of methods, seeds and λ
     failures : list of Failure, the walks that broke off, and where
     template : Model, of the network before training: its names of columns and classes
-    params : dict, of each method the first seed's parameters, a row for each λ
+    params : dict, of each method the first seed's parameters at each λ, a dict
 
     Notes
     -----
@@ -93,7 +110,7 @@ class LambdaPath:
     points: list[Point]
     failures: list[Failure]
     template: Model
-    params: dict[str, Array] = field(default_factory=dict)
+    params: dict[str, dict[float, Array]]
 
     def _stops(self, method: str) -> list[Point]:
         """The points of the walks of a method that did not break off."""
@@ -153,23 +170,17 @@ class LambdaPath:
             return self.lams(method)[i], float(scores[i])
         return None
 
-    def _first(self, method: str) -> list[float]:
-        """The λ that the first seed's walk has reached."""
-        seed = self.settings["seeds"][0]
-        return [p.lam for p in self.points if (p.method, p.seed) == (method, seed)]
-
     def model(self, method: str, lam: float) -> Model:
         """The first seed's network at one stop, with the names of its columns and classes."""
-        if lam not in self._first(method):
+        if lam not in self.params.get(method, {}):
             raise ValueError(f"method and lam must be ones walked, got {method!r} and {lam!r}")
         net = self.template.net.copy()
-        net.params = self.params[method][self._first(method).index(lam)]
+        net.params = self.params[method][lam]
         return dataclasses.replace(self.template, net=net)
 
     def inputs(self, method: str, lam: float) -> list[str]:
         """The first seed's inputs with a nonzero weight, from the largest sum of |w| down."""
-        size = np.abs(self.model(method, lam).net.weights[0]).sum(axis=1)
-        return [self.template.columns[i] for i in np.argsort(-size, kind="stable") if size[i] > 0]
+        return by_weight(self.model(method, lam).net, self.template.columns)
 
     def __str__(self) -> str:
         return to_text(self.document())
@@ -221,7 +232,7 @@ class LambdaPath:
     def _kept(self, method: str) -> list[str] | None:
         """The first seed's inputs at the choice; None where all are left, or it is not reached."""
         lam = self.best(method)[1]
-        kept = self.inputs(method, lam) if lam in self._first(method) else self.template.columns
+        kept = self.inputs(method, lam) if lam in self.params[method] else self.template.columns
         return kept if len(kept) < len(self.template.columns) else None
 
     def _cost_of_zeros(self) -> Lines:
@@ -236,9 +247,7 @@ class LambdaPath:
             ]
             lines.append(f"  {method:<12} " + "   ".join(cells))
         if held := self.settings["always"]:
-            note = f"  always {held['says']}: {held['score']:.3f}"
-            balanced = held["balanced"]
-            lines.append(note if balanced is None else f"{note}, balanced {balanced:.3f}")
+            lines.append(f"  {note_of(held, '', '{:.3f}'.format)}")
         return Lines(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -269,24 +278,23 @@ class LambdaPath:
             method: [np.array(self.lams(method)), *(self.mean(method, m) for m in measures)]
             for method in self._walked()
         }
-        chosen = {method: self.best(method) for method in walks}
         columns, classes = self.template.columns, self.template.classes
         n_outputs, deep = self.settings["sizes"][-1], len(self.settings["sizes"]) > 2
         names = columns
         if not deep and n_outputs > 1:
             outputs = range(n_outputs) if classes is None else classes.tolist()
             names = [f"{column}: {output}" for column in columns for output in outputs]
+        curves = {}
+        for method in walks:
+            layers = {lam: self.model(method, lam).net.weights[0] for lam in self.params[method]}
+            rows = [np.linalg.norm(W, axis=1) if deep else W.ravel() for W in layers.values()]
+            if rows:
+                curves[method] = np.array([*layers]), np.array(rows)
         plot_path(
-            path, score=self._score, walks=walks, chosen=chosen, names=names,
-            curves={method: self._curves(method, deep) for method in walks if self._first(method)},
+            path, score=self._score, walks=walks, curves=curves, names=names,
+            chosen={method: self.best(method) for method in walks},
             title="norm of each input's weights" if deep else "weights",
         )  # fmt: skip
-
-    def _curves(self, method: str, deep: bool) -> tuple[Array, Array]:
-        """The first seed's λ, and for each a row of its weights or of its inputs' norms."""
-        layers = [self.model(method, lam).net.weights[0] for lam in self._first(method)]
-        rows = [np.linalg.norm(W, axis=1) if deep else W.ravel() for W in layers]
-        return np.array(self._first(method)), np.array(rows)
 
 
 def path(
@@ -333,8 +341,8 @@ def path(
         A dataclass with a field `lam`, which is walked, or an ElasticNet, whose `l1` is; of several
         the largest. `lam`, `l1` and `l2` of all of them keep their ratios to it.
     methods : sequence of "subgradient", "proximal", "decoupled", "naive"
-        Without hidden layers "proximal" goes by `minimize`, from 0, and so once for all seeds;
-        epochs and optimizer are then for the other methods.
+        Without hidden layers "proximal" goes by `minimize`, from the largest λ down, and so once
+        for all seeds; epochs and optimizer are then for the other methods.
     hidden : sequence of int, the units of each hidden layer; () for none
     activation, optimizer, batch_size, dtype : see `MLP` and `fit`
     first_epochs, epochs : int; at the first λ, and at each later one
@@ -359,6 +367,10 @@ def path(
     ValueError, TypeError
         If an argument is not as it should be, `out` cannot be written, or the executor cannot take
         a walk (processes need a loss, a penalty and an optimizer that can be pickled).
+
+    Warns
+    -----
+    UserWarning : as `compare`, but where all methods go by `minimize`
 
     Examples
     --------
@@ -389,10 +401,12 @@ def path(
     start = setup.objective(first, with_lam(setup.penalty, lams[0]))
     for part in setup.parts:
         setup.on(part, start)
+    solved = {method for method in setup.methods if is_solved(setup.sizes, method)}
+    if setup.task == "regression" and solved != {*setup.methods}:
+        warn_if_unscaled(setup.parts["train"][1])
 
-    only: Any = setup.penalty[0] if isinstance(setup.penalty, Sequence) else setup.penalty
     largest = np.inf
-    if len(setup.sizes) == 2 and (l1_l2(only) or (0.0,))[0] == 1.0:
+    if (found := dual_penalty(start)) and found[0] > 0:
         largest = lambda_max(*setup.parts["train"], setup.loss, setup.weight)
         lams = lams[: 1 + sum(lam < largest for lam in lams)]
     settings = setup.settings(
@@ -404,7 +418,7 @@ def path(
     tasks = [
         Walk(setup, method, seed, tuple(lams), first_epochs, largest)
         for method, seed in itertools.product(setup.methods, setup.seeds)
-        if seed == first or not is_solved(setup.sizes, method)
+        if seed == first or method not in solved
     ]
     walked: dict[Walk, Walked] = {}
 
@@ -415,9 +429,8 @@ def path(
         return Walked([Point(**p) for p in kept], params.reshape(len(kept), start.net.n_params))
 
     for walk in tasks:
-        found = store.find(walk.method, walk.seed, restored)
-        if found is not None:
-            take(walk, found)
+        if (kept := store.find(walk.method, walk.seed, restored)) is not None:
+            take(walk, kept)
     left = [walk for walk in tasks if walk not in walked]
     for walk, result in walk_all(left, executor, progress):
         take(walk, result)
@@ -430,14 +443,16 @@ def path(
         points=[point for walk in tasks for point in walked[walk].points],
         failures=[failure for walk in tasks if (failure := walked[walk].failure) is not None],
         template=template,
-        params={walk.method: walked[walk].params for walk in tasks if walk.seed == first},
+        params={
+            walk.method: {p.lam: params for p, params in zip(*walked[walk][:2], strict=True)}
+            for walk in tasks
+            if walk.seed == first
+        },
     )
 
 
 def _check_lams(lams: ArrayLike) -> list[float]:
-    array = np.asarray(lams)
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "fiu":
-        raise ValueError(f"lams must be one or more numbers, got {describe(lams)}")
-    if not (np.isfinite(array).all() and array[0] > 0 and (np.diff(array) > 0).all()):
-        raise ValueError(f"lams must be finite, > 0 and strictly ascending, got {array.tolist()}")
-    return [float(lam) for lam in array]
+    array = check_array("lams", lams, np.float64)
+    if array.ndim != 1 or not (array[0] > 0 and (np.diff(array) > 0).all()):
+        raise ValueError(f"lams must be numbers > 0, strictly ascending, got {describe(lams)}")
+    return array.tolist()

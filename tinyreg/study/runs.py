@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import Counter
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from os import PathLike
 from timeit import timeit
 from typing import Any
@@ -23,7 +22,8 @@ from tinyreg.core.network import MLP
 from tinyreg.core.objective import Objective, Penalties, Problem
 from tinyreg.core.optimizers import Adam, Optimizer
 from tinyreg.core.training import History, fit
-from tinyreg.datasets.labels import class_weights, encode_labels, task_of
+from tinyreg.datasets.arrays import places, unnamed
+from tinyreg.datasets.labels import as_targets, class_weights, encode_labels, task_of
 from tinyreg.errors import DivergenceError
 from tinyreg.files import replacing
 from tinyreg.solvers.duality import is_convex
@@ -89,8 +89,7 @@ class Setup:
         for method in self.methods:
             validate.check_optimizer(self.optimizer, method)
         self.dtype = validate.check_dtype("dtype", dtype).name
-        tables, self.columns = _features(parts, self.dtype)
-        targets = {names(part)[1]: y for part, (_, y) in parts.items()}
+        tables, targets, self.columns = _samples(parts, self.dtype)
         self.task, self.loss = _task_and_loss(targets["y"], task, loss)
         self.classes: Array | None = None
         self.class_weight, self.weight = class_weight, None
@@ -153,29 +152,34 @@ def names(part: str) -> tuple[str, str]:
     return f"X{end}", f"y{end}"
 
 
-def _features(
+def _samples(
     parts: Mapping[str, tuple[Data, ArrayLike]], dtype: str
-) -> tuple[list[Array | Sparse], list[str]]:
-    """X of each part in this dtype, and the names of the columns: x0, x1, … where it has none.
+) -> tuple[list[Array | Sparse], dict[str, Array], list[str]]:
+    """X of each part in this dtype, the targets by name, and the columns' names: x0, … without any.
 
     There must be a target for each sample.
     """
-    first, tables = parts["train"][0], []
-    width, columns = validate.as_table("X", first).shape[1], validate.column_names(first)
-    if columns and len({*columns}) < len(columns):
-        often = Counter(columns).most_common(1)[0][0]
-        raise ValueError(f"X must have a name of its own for each column, got {often!r} again")
+    tables: list[Array | Sparse] = []
+    targets: dict[str, Array] = {}
+    columns: list[str] | None = None
     for part, (X, y) in parts.items():
         (name, y_name), own = names(part), validate.column_names(X)
-        if columns and own and own != columns:
-            other = next((a, b) for a, b in zip_longest(columns, own) if a != b)
-            wanted = f"{name} must have the columns of X in their order"
-            raise ValueError(f"{wanted}, got {other[1]!r} in place of {other[0]!r}")
-        tables.append(validate.check_features(X, width, dtype, name))
-        with validate.named(y_name):  # rows of different lengths
-            targets = np.asarray(y)
-        validate.check_pairs(tables[-1], targets, name, y_name)
-    return tables, columns or [f"x{i}" for i in range(width)]
+        table = validate.as_table(name, X if own is None else _of_frame(name, X, columns, dtype))
+        columns = columns or own or unnamed(table.shape[1])
+        tables.append(validate.check_features(table, len(columns), dtype, name))
+        targets[y_name] = as_targets(y_name, y)
+        validate.check_pairs(table, targets[y_name], name, y_name)
+    return tables, targets, columns or []
+
+
+def _of_frame(name: str, frame: Any, columns: Sequence[str] | None, dtype: str) -> Array:
+    """All columns of a data frame, or these by name; one that holds no numbers is named."""
+    own, labels = [str(label) for label in frame.columns], [*frame.columns]
+    order = places(f"{name}: the data frame", own, range(len(own)), columns)
+    table = np.empty((len(frame), len(order)), dtype)
+    for k, i in enumerate(order):
+        table[:, k] = validate.check_array(f"{name}: column {own[i]!r}", frame[labels[i]], dtype)
+    return table
 
 
 def _task_and_loss(y: ArrayLike, task: str | None, loss: Loss | None) -> tuple[str, Loss]:
@@ -183,10 +187,26 @@ def _task_and_loss(y: ArrayLike, task: str | None, loss: Loss | None) -> tuple[s
     if loss is None:
         task = task_of(y) if task is None else validate.check_choice("task", task, TASKS)
         return task, TASKS[task]
+    validate.check_type("loss", loss, Loss, "a loss such as SquaredError()")
     if task is not None:
         raise ValueError(f"task says which loss, so give one of them, got {task!r} and {loss!r}")
     fits = (task for task, known in TASKS.items() if isinstance(loss, type(known)))
     return next(fits, "regression"), loss
+
+
+def warn_if_unscaled(y: Array) -> None:
+    """λ is in the units of the target, and a step of Adam is about lr, whatever these are."""
+    with np.errstate(all="ignore"):
+        mean, deviation = np.atleast_1d(y.mean(axis=0), y.std(axis=0))
+    scaled = (np.abs(mean) <= 3) & (deviation <= 10) & ((deviation >= 0.1) | (deviation == 0))
+    if not scaled.all():
+        i = np.argmin(scaled)
+        warnings.warn(
+            f"y has mean {mean[i]:.3g} and deviation {deviation[i]:.3g}; λ and learning rates suit "
+            "targets of mean 0 and deviation 1, as y, y_test = "
+            "tr.datasets.standardise(y, y_test) makes them",
+            stacklevel=3,
+        )
 
 
 def labels_of(y: Array) -> Array:
@@ -218,15 +238,11 @@ def balanced(setup: Setup, net: MLP, part: str) -> float | None:
 def always(setup: Setup, part: str) -> dict[str, Any] | None:
     """The scores on a part of the data of saying what is commonest in the training data."""
     y, held_back = setup.parts["train"][1], setup.parts[part][1]
+    if setup.task == "regression":
+        return None
     if setup.classes is None:
-        if setup.task == "regression":
-            return None
         right = (y.mean(axis=0) > 0.5) == (held_back > 0.5)
-        return {
-            "says": "the commonest answer",
-            "score": float(right.mean()),
-            "balanced": None,
-        }
+        return {"says": "the commonest answer", "score": float(right.mean()), "balanced": None}
     labels = labels_of(held_back)
     top = np.bincount(labels_of(y)).argmax()
     return {
@@ -234,6 +250,18 @@ def always(setup: Setup, part: str) -> dict[str, Any] | None:
         "score": float(np.mean(labels == top)),
         "balanced": balanced_accuracy(labels, np.full_like(labels, top)),
     }
+
+
+def note_of(always: Mapping[str, Any], score: str, shown: Callable[[float], str]) -> str:
+    """What `always` found, in a line."""
+    note = f"always {always['says']}: {score}{shown(always['score'])}"
+    return note if always["balanced"] is None else f"{note}, balanced {shown(always['balanced'])}"
+
+
+def by_weight(net: MLP, columns: Sequence[str]) -> list[str]:
+    """The inputs with a nonzero weight, from the largest sum of |w| down."""
+    size = np.abs(net.weights[0]).sum(axis=1)
+    return [columns[i] for i in np.argsort(-size, kind="stable") if size[i] > 0]
 
 
 def title(settings: Mapping[str, Any], samples: str, training: str) -> str:
