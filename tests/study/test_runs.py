@@ -126,16 +126,41 @@ def test_of_many_inputs_the_table_names_the_heaviest_and_of_none_none():
     assert "proximal (seed 1) keeps 0 of 40 inputs\n" in str(result)
 
 
-def test_frames_whose_columns_differ_are_refused():
+def test_data_frames_are_matched_by_name():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcdef"))
-    other = r"X_test must have the columns of X in their order, got '{}' in place of 'a'"
-    with pytest.raises(ValueError, match=other.format("b")):
-        compare(frame[:60], RARE[:60], frame[list("bacdef")][60:], RARE[60:])
-    with pytest.raises(ValueError, match=other.format("c")):
-        compare(frame[:60], RARE[:60], frame[list("cdef")][60:], RARE[60:])
-    with pytest.raises(ValueError, match="X must have a name of its own for each column, got 'b'"):
+    other = frame[list("fbacde")].assign(more="text", last=np.nan)
+    result = compare(frame[:60], RARE[:60], other[60:], RARE[60:])
+    np.testing.assert_array_equal(numbers(result), numbers(compare()))
+    for columns, words in [
+        ("acdef", "X_test: the data frame has no .*column 'b', only 'a', 'c', "),
+        ("aabcdef", "X_test: the data frame has more than one column 'a'"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            compare(frame[:60], RARE[:60], frame[list(columns)][60:], RARE[60:])
+    with pytest.raises(ValueError, match="X: the data frame has more than one column 'b'"):
         compare(frame[list("abcbef")][:60], RARE[:60], frame[60:], RARE[60:])
+    with pytest.raises(ValueError, match="X: the data frame has no name for column 1, as the row"):
+        compare(frame.rename(columns={"a": "Unnamed: 0"})[:60], *PARTS[1:])
+
+
+def test_a_data_frame_may_have_columns_of_several_dtypes_and_one_without_numbers_is_named():
+    pandas = pytest.importorskip("pandas")
+    table = np.round(8 * X)
+    table[:, 0] = table[:, 0] > 0
+    frame = pandas.DataFrame(table, columns=list("abcdef"))
+    frame = frame.astype({"a": bool, "b": "i2", "c": "Float64", "d": "Int64", "e": "f4"})
+    parts = frame[:60], RARE[:60], frame[60:], RARE[60:]
+    expected = compare(table[:60], RARE[:60], table[60:], RARE[60:])
+    np.testing.assert_array_equal(numbers(compare(*parts)), numbers(expected))
+    for column, kind in [
+        (["x"] * 90, "be .* real numbers"),
+        (pandas.Categorical(RARE), "be .* real numbers"),
+        ([pandas.Timestamp("2020-01-01")] * 90, "be .* real numbers"),
+        ([np.nan] * 90, r"be finite in float64, got nan at \[0\]"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=f"^X_test: column 'd' must {kind}"):
+            compare(*parts[:2], frame.assign(d=column)[60:], RARE[60:])
 
 
 MASKED = np.ma.masked_array(X[:60], X[:60] > 1)
@@ -151,6 +176,9 @@ CASES = [
     ({"y": X[:60, 0], "y_test": X[60:, 0], "class_weight": {}}, "class_weight .* not with regr"),
     ({"y": np.arange(60) * 100}, 'say task="classification" or task="regression"'),
     ({"y": [[1, 2], [3]]}, "y: .*inhomogeneous"),
+    ({"y": sparse.csr_array(np.eye(60))}, "y must .*got a sparse array"),
+    ({"y_test": "target"}, r"y_test must have shape \(N,\) or \(N, k\), got \(\)"),
+    ({"y_test": None}, "y_test must be .* got NoneType None"),
 ]
 
 

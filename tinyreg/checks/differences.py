@@ -166,14 +166,14 @@ class Differences:
             lines.append(line)
         return lines[-1]
 
-    def complex_step(self, v: Array, near: Sequence[Array]) -> Line:
-        """The same by the complex step, which errs by what it changes where x moves by rounding.
+    def complex_step(self, v: Array, near: Array) -> Line:
+        """The same by the complex step; it errs by what it changes at `near`, within rounding.
 
         A sum of large terms changes by their rounding, a small term by its own. The rounding of f
         over x is allowed for up to a thousandth of the slope: formulas such as 1 − tanh² have it.
         """
         slope = complex_slope(self.f, self.x, v)
-        change = max(abs(complex_slope(self.f, point, v) - slope) for point in near)
+        change = abs(complex_slope(self.f, near, v) - slope)
         size = float(abs(self.f0) / reach(self.x, v)[0])
         error = 8 * (change + EPS * abs(slope)) + min(8 * EPS * size, 1e-3 * abs(slope))
         error += EPS**4 * size  # so far below all rounding a slope is 0
@@ -207,11 +207,11 @@ def measure(
             'method="complex" needs an f that keeps imaginary parts, and this one loses them (as '
             'np.abs, norms and float(...) do), or is flat: use method="central"'
         )
-    jitter = [x * (1 + EPS * rng.choice([-1.0, 1.0], x.shape))]
+    near = x * (1 + EPS * rng.choice([-1.0, 1.0], x.shape))
     ways = (e for _, e in unit_vectors(x.shape)) if vectors is None else iter(vectors)
     lines, refuted = [], 0
     for v in ways:
-        exact = real.complex_step(v, jitter) if possible else Line()
+        exact = real.complex_step(v, near) if possible else Line()
         if method == "complex":
             bent = np.isfinite(exact.value) and not real.odd(v, exact.value)
             lines.append(Line(reason=BENT) if bent else exact)

@@ -209,8 +209,7 @@ class _Tries:
 
     def add(self, block: str, given: Array, measured: Measured) -> None:
         """One more try."""
-        tried = self.parts.setdefault(block, [])
-        tried.append(Part(f"try {len(tried) + 1}", given, measured))
+        self.parts.setdefault(block, []).append(Part(block, given, measured))
 
     def add_zero(self, block: str, given: Array, error: Array) -> None:
         """`given` should be 0."""
