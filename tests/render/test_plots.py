@@ -89,6 +89,15 @@ def panels(monkeypatch):
     return drawn
 
 
+def test_the_choice_is_a_star_on_both_upper_panels(monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path, kind: figures.append(figure))
+    draw_path("x.png", chosen=(0.1, 1.0))
+    for axes, place in zip(figures[0].subfigs[0].axes, ([0, 0.8], [1.0, 0]), strict=True):
+        stars = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "*"]
+        assert stars == [[place]]
+
+
 def test_weights_along_a_path_are_named_where_they_end_and_apart(panels):
     lams = np.array([0.1, 1.0, 10.0])
     ends = np.linspace(-1, 1, 14)

@@ -290,7 +290,7 @@ def test_without_hidden_layers_the_proximal_walk_is_the_lasso_path(
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("kind", ["squared", "sigmoid", "softmax"])
-@pytest.mark.parametrize("share", [1, 1 + 1e-12, 1.001, 1e30])
+@pytest.mark.parametrize("share", [1, 1.001, 1e30])
 def test_nothing_is_left_from_lambda_max_on(kind, share, dtype):
     X, y = linear(kind)
     X = X.astype(dtype)
@@ -311,14 +311,14 @@ def test_nothing_is_left_from_lambda_max_on(kind, share, dtype):
 def test_the_inputs_left_are_those_of_coordinate_descent():
     linear_model = pytest.importorskip("sklearn.linear_model", reason="needs scikit-learn")
     X, y = linear("squared")
-    lams = np.geomspace(1e-3, 1, 15) * tr.lambda_max(X, y, tr.SquaredError())
+    lams = np.geomspace(1e-3, 1, 9) * tr.lambda_max(X, y, tr.SquaredError())
     result = tr.path(X, y, X, y, lams=lams, hidden=(), methods=["proximal"])
     centred = X - X.mean(axis=0), y - y.mean()
     _, W, _ = linear_model.lasso_path(*centred, alphas=lams[::-1], tol=1e-12, max_iter=100_000)
     for lam, w in zip(lams, W.T[::-1], strict=True):
         kept = {f"x{i}" for i in np.flatnonzero(np.abs(w) > 1e-9)}
         assert set(result.inputs("proximal", lam)) == kept
-    assert len(kept) == 0 < len(result.inputs("proximal", lams[7])) < 12
+    assert len(kept) == 0 < len(result.inputs("proximal", lams[5])) < 12
 
 
 def test_walks_to_minima_go_down_and_end_at_the_first_lambda_that_leaves_nothing():
@@ -348,9 +348,14 @@ class Fails(tr.L1):
         return super().prox(w, step)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
-@pytest.mark.parametrize("penalty", [tr.L1(1.0), [tr.ElasticNet(1.0, 0.3)]])
+@pytest.mark.parametrize(
+    ("penalty", "form", "dtype"),
+    [
+        (tr.L1(1.0), np.asarray, "float64"),
+        (tr.L1(1.0), sparse.csr_array, "float32"),
+        ([tr.ElasticNet(1.0, 0.3)], sparse.csr_array, "float64"),
+    ],
+)
 def test_few_inputs_are_solved_for_and_the_minimum_is_that_over_all(
     penalty, form, dtype, monkeypatch
 ):
@@ -791,7 +796,11 @@ def test_a_penalty_without_a_lambda_to_walk_is_refused(penalty, error):
         ({"lams": [1, [2]]}, ValueError, "lams must be a rectangular array"),
         ({"lams": ["a"]}, TypeError, "lams must be .* numbers"),
         ({"lams": 0.1}, ValueError, "lams must be numbers > 0"),
-        ({"loss": "softmax"}, TypeError, "loss must be a loss such as .*, got str 'softmax'"),
+        (
+            {"loss": "softmax", "y": ["a"] * 96},
+            TypeError,
+            "loss must be a loss such as .* 'softmax'",
+        ),
         ({"loss": tr.SquaredError}, TypeError, "loss must be a loss such as"),
         ({"methods": ("none",)}, ValueError, "methods must be one of subgradient"),
         ({"methods": "proximal"}, TypeError, "methods must be a sequence"),

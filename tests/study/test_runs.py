@@ -34,8 +34,9 @@ def numbers(result):
 # ------------------------------------------------------------ tables
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [(sparse.csc_matrix, "float64"), (sparse.coo_array, "float32")]
+)
 def test_a_sparse_table_gives_the_numbers_of_a_dense_one(kind, dtype):
     methods = ("none", "proximal", "svrg")
     dense = compare(dtype=dtype, methods=methods, convergence=6)
@@ -231,8 +232,9 @@ def test_a_model_says_classes_by_their_names():
     assert {*said} == {"no", "yes"}
 
 
-@pytest.mark.parametrize("scale", [(1e-3, 0), (1, 5), (100, 0), (1e200, 0)])
-@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize(
+    ("scale", "columns"), [((1e-3, 0), 1), ((1, 5), 1), ((1, 5), 2), ((100, 0), 2), ((1e200, 0), 1)]
+)
 def test_a_target_in_other_units_is_warned_of_where_compare_is_called(scale, columns):
     factor, shift = scale
     y = np.random.default_rng(1).normal(size=(90, columns))
@@ -287,7 +289,7 @@ def test_class_weights_are_the_weights_of_every_training_objective(dtype):
     counts = {name: np.sum(RARE[:60] == name) for name in ("no", "yes")}
     by_hand = {name: 60 / (2 * count) for name, count in counts.items()}
     weight = np.array([by_hand[name] for name in RARE[:60]])
-    changes = {"dtype": dtype, "methods": METHODS, "convergence": 30, "hidden": ()}
+    changes = {"dtype": dtype, "methods": METHODS, "convergence": 10, "hidden": ()}
     result = compare(class_weight="balanced", **changes)
     np.testing.assert_allclose(numbers(result), numbers(compare(class_weight=by_hand, **changes)))
     labels = (RARE[:60] == "yes").astype(int)
@@ -311,7 +313,7 @@ def test_class_weights_are_the_weights_of_every_training_objective(dtype):
     )  # fmt: skip
     np.testing.assert_allclose(result.networks["proximal"].params, net.params, rtol=1e-6)
     own = tr.Objective(net.astype("float64"), F.loss, F.penalty)
-    tr.minimize(own, X[:60], labels, max_iter=150, sample_weight=weight)
+    tr.minimize(own, X[:60], labels, max_iter=50, sample_weight=weight)
     zeros = np.mean(own.net.weights[0] == 0)
     assert result.of("proximal", "fista_zeros") == zeros
     assert result.settings["class_weight"] == "balanced"

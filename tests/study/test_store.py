@@ -154,8 +154,14 @@ CHANGES = [
 ]  # fmt: skip
 
 
-@every
-@pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: next(iter(changes)))
+@pytest.mark.parametrize(
+    ("study", "changes"),
+    [
+        *(("comparison", changes) for changes in CHANGES),
+        *(("path", CHANGES[i]) for i in (0, 8, -2)),
+    ],
+    ids=lambda it: it if isinstance(it, str) else next(iter(it)),
+)
 def test_runs_of_other_settings_or_data_are_made_anew(study, changes, tmp_path):
     few = {"methods": ["proximal"], "seeds": (1,)}
     run(study, out=tmp_path, **few)
@@ -193,8 +199,13 @@ def test_fresh_begins_anew(study, tmp_path):
         run(study, fresh=True)
 
 
-@every
-@pytest.mark.parametrize("content", ["nothing", "half", "a bit", "another file", "other fields"])
+@pytest.mark.parametrize(
+    ("study", "content"),
+    [
+        *(("comparison", how) for how in ("nothing", "half", "a bit", "another file")),
+        *((study, "other fields") for study in STUDIES),
+    ],
+)
 def test_a_run_that_was_damaged_is_made_anew(study, content, tmp_path):
     expected, _ = run(study, out=tmp_path)
     path = tmp_path / "runs" / f"{study}-proximal-0.npz"

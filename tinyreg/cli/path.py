@@ -57,16 +57,10 @@ def run(arguments: Namespace) -> int:
     workers = check_integer("--workers", arguments.workers, least=1)
     with Workers(workers) if workers > 1 else nullcontext() as executor:
         result = path(
-            *parts,
-            lams=_lams(arguments.lams),
-            task=task,
-            penalty=options.penalty(arguments, 1.0),
-            first_epochs=arguments.first_epochs,
-            executor=executor,
-            out=out,
-            fresh=arguments.fresh,
-            **options.study_settings(arguments, data.y),
-        )
+            *parts, lams=_lams(arguments.lams), task=task, executor=executor, out=out,
+            penalty=options.penalty(arguments, 1.0), first_epochs=arguments.first_epochs,
+            fresh=arguments.fresh, **options.study_settings(arguments, data.y),
+        )  # fmt: skip
     result.template = dataclasses.replace(
         result.template, columns=data.columns, target=data.target, scaling=scaling,
         target_scaling=target_scaling,

@@ -22,14 +22,9 @@ COLOURS = {
     "svrg": "#56B4E9",
 }
 # Methods that do the same in the end cover one another; so they differ in dashes as well.
-DASHES: dict[str, Any] = {
-    "none": "-",
-    "subgradient": "-",
-    "proximal": "--",
-    "decoupled": "-.",
-    "naive": ":",
-    "svrg": (0, (5, 1, 1, 1, 1, 1)),
-}
+DASHES: dict[str, Any] = dict(
+    zip(COLOURS, ("-", "-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))), strict=True)
+)
 STYLE: Any = {"axes.titlesize": "medium", "figure.titlesize": "medium", "legend.frameon": False}
 WIDTH = 13.0  # inches
 SMALLEST = 1e-8  # |w| below this, and not 0, is drawn at the histogram's left end
@@ -218,17 +213,14 @@ def plot_path(
     bands: Any = figure.subfigures(2, 1)
     left, right = bands[0].subplots(1, 2)
     for method, (lams, scores, exact, near) in walks.items():
-        filled: dict[str, Any] = {"color": COLOURS[method], "lw": 1.5, "ms": 5}
-        hollow = filled | {"mfc": "none", "alpha": 0.6, "label": f"{method}, |w| < 0.001"}
-        filled["label"] = f"{method}, w = 0"
-        left.plot(100 * exact, scores, "o-", **filled)
+        style: dict[str, Any] = {"color": COLOURS[method], "lw": 1.5, "ms": 5}
+        hollow = style | {"mfc": "none", "alpha": 0.6, "label": f"{method}, |w| < 0.001"}
+        star, at = style | {"ms": 15, "mec": "white"}, lams == chosen[method][1]
+        for axes, x, y in ((left, 100 * exact, scores), (right, lams, 100 * exact)):
+            axes.plot(x, y, "o-", label=f"{method}, w = 0", **style)
+            axes.plot(x[at], y[at], "*", **star)
         left.plot(100 * near, scores, "o:", **hollow)
-        right.plot(lams, 100 * exact, "o-", **filled)
         right.plot(lams, 100 * near, "o:", **hollow)
-        at = lams == chosen[method][1]
-        star: dict[str, Any] = {"ms": 15, "color": COLOURS[method], "mec": "white"}
-        left.plot(100 * exact[at], scores[at], "*", **star)
-        right.plot(lams[at], 100 * exact[at], "*", **star)
     panels = bands[1].subplots(1, max(len(curves), 1), squeeze=False)[0]
     with rc_context(STYLE):
         along = "weights that are zero (filled) or nearly zero (hollow), in %"

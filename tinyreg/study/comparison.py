@@ -34,6 +34,7 @@ from tinyreg.study.runs import (
     always,
     by_weight,
     decimals,
+    keeps,
     note_of,
     title,
     train_and_measure,
@@ -45,7 +46,6 @@ from tinyreg.validate import Array, Data, check_choice, check_function, check_in
 
 COMPARED = ("none", *METHODS, "svrg")
 SCORES = {"classification": "accuracy", "multilabel": "right answers", "regression": "R²"}
-NAMED = 10  # inputs at most, in a line below the table
 
 
 @dataclass
@@ -152,20 +152,12 @@ class Comparison:
             for label, name, form in shown
             if any(getattr(run, name) is not None for run in self.runs)
         ]
-        notes = [*self._how_far(), *self._kept()]
+        notes, seed, n = self._how_far(), self.settings["seeds"][0], len(self.columns)
         if (held := self.settings["always"]) is not None:
             note = note_of(held, f"test {self._score} ", lambda score: f"{100 * score:.1f} %")
             notes = [note, *notes]
+        notes += [f"{m} (seed {seed}) {keeps(kept, n)}" for m, kept in self._dropping().items()]
         return Table(["", *methods], rows, rule=True, notes=notes)
-
-    def _kept(self) -> list[str]:
-        """A note, for each method that dropped inputs, of those that keep a weight."""
-        notes, seed, n = [], self.settings["seeds"][0], len(self.columns)
-        for method, kept in self._dropping().items():
-            which = ": " if len(kept) <= NAMED else ", most weight on "
-            named = which + ", ".join(kept if len(kept) <= NAMED else kept[:5]) if kept else ""
-            notes.append(f"{method} (seed {seed}) keeps {len(kept)} of {n} inputs{named}")
-        return notes
 
     def _dropping(self) -> dict[str, list[str]]:
         """The inputs of each method that does not keep them all."""
@@ -244,23 +236,17 @@ class Comparison:
             of_all = {method: self.of(method, "history") for method in self.networks}
             return {m: np.array([getattr(h, name) for h in of_m]) for m, of_m in of_all.items()}
 
-        solvers = self.convergence.curves if self.convergence else []
-        convex = self.convergence is not None and self.convergence.convex
+        solvers = {
+            c.solver: ([], [], []) if c.diverged else (c.objective, c.stationarity, c.seconds)
+            for c in (self.convergence.curves if self.convergence else [])
+        }
         plot_comparison(
-            path,
-            objectives=curves("total"),
-            zeros=curves("exact_zeros"),
-            scores=curves("validation_score"),
-            score=self._score,
+            path, objectives=curves("total"), zeros=curves("exact_zeros"),
+            scores=curves("validation_score"), score=self._score,
             weights={method: net.weights for method, net in self.networks.items()},
-            seed=self.settings["seeds"][0],
-            image_shape=image_shape,
-            solvers={
-                c.solver: ([], [], []) if c.diverged else (c.objective, c.stationarity, c.seconds)
-                for c in solvers
-            },
-            rates=RATES if convex else {},
-        )
+            seed=self.settings["seeds"][0], image_shape=image_shape, solvers=solvers,
+            rates=RATES if self.convergence and self.convergence.convex else {},
+        )  # fmt: skip
 
 
 def compare(

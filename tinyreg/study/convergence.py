@@ -82,29 +82,19 @@ class Convergence:
     def document(self) -> Document:
         """A table of the solvers, and how far from optimal the best of them is at most."""
         headers = ["full batch", "steps", "F − F_best", "stationarity", "weights 0", "seconds"]
-        rows = [
-            [
-                curve.solver,
-                str(len(curve.objective) - 1),
-                *self._end(curve),
-                f"{curve.seconds[-1]:.2f}",
-            ]
-            for curve in self.curves
-        ]
+        rows = []
+        for curve in self.curves:
+            above, zeros = min(curve.objective) - self.best, 100 * curve.exact_zeros
+            end = [f"{above:.1e}", f"{curve.residual:.1e}", f"{zeros:.1f} %"]
+            end = ["diverged", "-", "-"] if curve.diverged else end
+            steps, seconds = str(len(curve.objective) - 1), f"{curve.seconds[-1]:.2f}"
+            rows.append([curve.solver, steps, *end, seconds])
         kind = "no end is known to be optimal"
-        gap = min((curve.gap for curve in self.curves if curve.gap is not None), default=np.inf)
-        if gap < np.inf:
+        if gaps := [curve.gap for curve in self.curves if curve.gap is not None]:
             # Each gap is measured from its own end, and F_best is no higher than that.
-            kind = f"at most {gap:.1e} above the optimum, by the smallest duality gap"
+            kind = f"at most {min(gaps):.1e} above the optimum, by the smallest duality gap"
         note = f"F_best = {decimals(self.best, '.6f')}, {kind}"
         return Document("", [Table(headers, rows, rule=True, notes=[note])])
-
-    def _end(self, curve: Curve) -> list[str]:
-        """F − F_best, the residual and the zeros of the point that a solver returned."""
-        if curve.diverged:
-            return ["diverged", "-", "-"]
-        above, zeros = min(curve.objective) - self.best, 100 * curve.exact_zeros
-        return [f"{above:.1e}", f"{curve.residual:.1e}", f"{zeros:.1f} %"]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and strings."""
@@ -165,18 +155,16 @@ def converge(
     curves = []
     for name, t in steps.items():
         progress(f"full batch: {name}")
-        own = Objective(
-            objective.net.copy(), objective.loss, objective.penalty, objective.bias_penalty
-        )
-        solver = name.partition(",")[0]
-        result = minimize(
+        F, solver = objective, name.partition(",")[0]
+        own = Objective(F.net.copy(), F.loss, F.penalty, F.bias_penalty)
+        end = minimize(
             own, X, y, solver, tol=TOLERANCE, max_iter=iterations, step=t,
             sample_weight=sample_weight,
         )  # fmt: skip
-        past = result.history
+        past = end.history
         curve = Curve(
             name, past["objective"], past["stationarity"], past["seconds"],
-            result.stationarity, zero_share(own.net), result.gap, result.message,
+            end.stationarity, zero_share(own.net), end.gap, end.message,
         )  # fmt: skip
         curves.append(curve)
     best = min(min(curve.objective) for curve in curves)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tinyreg import validate
 from tinyreg.core.losses import Loss
 from tinyreg.core.objective import Penalties
 from tinyreg.core.optimizers import Optimizer
@@ -37,6 +38,7 @@ from tinyreg.study.runs import (
     always,
     by_weight,
     decimals,
+    keeps,
     note_of,
     title,
     warn_if_unscaled,
@@ -44,18 +46,9 @@ from tinyreg.study.runs import (
 )
 from tinyreg.study.store import Store
 from tinyreg.study.walk import Failure, Point, Walk, Walked, is_solved, walk_all, with_lam
-from tinyreg.validate import (
-    Array,
-    Data,
-    check_array,
-    check_choice,
-    check_function,
-    check_integer,
-    describe,
-)
+from tinyreg.validate import Array, Data
 
 SHARES_SHOWN = (0.5, 0.8, 0.9, 0.95)
-INPUTS_SHOWN = 12
 COLUMNS = {  # header: measure, scale (100 for percents), form
     "F": ("objective", 1, ".4f"),
     "zeros": ("exact_zeros", 100, ".1f"),
@@ -128,7 +121,7 @@ class LambdaPath:
     def of(self, method: str, lam: float, name: str) -> Array:
         """One measure at one stop, an entry for each seed."""
         stops = [stop for stop in self._stops(method) if stop.lam == lam]
-        check_choice("name", name, [field.name for field in dataclasses.fields(Point)])
+        validate.check_choice("name", name, [field.name for field in dataclasses.fields(Point)])
         if not stops:
             raise ValueError(f"method and lam must be ones walked, got {method!r} and {lam!r}")
         return np.array([getattr(stop, name) for stop in stops], dtype=float)
@@ -209,12 +202,11 @@ class LambdaPath:
         for header, (name, scale, form) in measures.items():
             if not np.isnan(means := self.mean(method, name)).all():
                 shown[header] = [decimals(scale * x, form) + " %" * (scale == 100) for x in means]
-        marked = [
-            "*" * (lam == best) + "+" * (lam == one_se) + f"{lam:.2e}" for lam in self.lams(method)
-        ]
+        marks = ["*" * (lam == best) + "+" * (lam == one_se) for lam in self.lams(method)]
+        lams = [f"{mark}{lam:.2e}" for mark, lam in zip(marks, self.lams(method), strict=True)]
         score = "balanced accuracy" if self._weighted else "score"
         caption = f"{method}  (* best validation {score}, + one-standard-error choice)"
-        rows = list(zip(marked, *shown.values(), strict=True))
+        rows = list(zip(lams, *shown.values(), strict=True))
         return Table(["λ", *shown], rows, left=0, caption=caption, notes=[*self._notes(method)])
 
     def _notes(self, method: str) -> Iterator[str]:
@@ -224,10 +216,8 @@ class LambdaPath:
             known = f"optimal, by the gap, at {sum(proofs)} of {len(proofs)} λ"
             yield f"FISTA to the minimum of F, once for all seeds; {known}"
         if (kept := self._kept(method)) is not None:
-            few = ": " * bool(kept) + ", ".join(kept[:INPUTS_SHOWN])
-            more = ", …" * (len(kept) > INPUTS_SHOWN)
-            seed, n = self.settings["seeds"][0], self.settings["sizes"][0]
-            yield f"at + seed {seed} keeps {len(kept)} of {n} inputs{few}{more}"
+            n = len(self.template.columns)
+            yield f"at + seed {self.settings['seeds'][0]} {keeps(kept, n)}"
 
     def _kept(self, method: str) -> list[str] | None:
         """The first seed's inputs at the choice; None where all are left, or it is not reached."""
@@ -236,29 +226,28 @@ class LambdaPath:
         return kept if len(kept) < len(self.template.columns) else None
 
     def _cost_of_zeros(self) -> Lines:
-        lines = [
-            f"mean {self._score} score at the smallest λ whose share of exact zeros is at least"
-        ]
+        where = "at the smallest λ whose share of exact zeros is at least"
+        lines = [f"mean {self._score} score {where}"]
         for method in self.settings["methods"]:
-            found = {share: self.at_zeros(method, share) for share in SHARES_SHOWN}
-            cells = [
-                f"{100 * share:.0f} %: " + (decimals(at[1], ".3f") if at else "never")
-                for share, at in found.items()
-            ]
-            lines.append(f"  {method:<12} " + "   ".join(cells))
+            line = f"  {method:<12}"
+            for share in SHARES_SHOWN:
+                at = self.at_zeros(method, share)
+                line += f" {100 * share:.0f} %: {decimals(at[1], '.3f') if at else 'never'}  "
+            lines.append(line.rstrip())
         if held := self.settings["always"]:
             lines.append(f"  {note_of(held, '', '{:.3f}'.format)}")
         return Lines(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Settings, choices (and their inputs, if some are dropped), points and failures."""
-        names = ("best", "one_standard_error", "inputs")
+        chosen = {}
+        for method in self._walked():
+            best, one_se = self.best(method)
+            names = {"best": best, "one_standard_error": one_se, "inputs": self._kept(method)}
+            chosen[method] = names
         return {
             "settings": self.settings,
-            "best": {
-                method: dict(zip(names, (*self.best(method), self._kept(method)), strict=True))
-                for method in self._walked()
-            },
+            "best": chosen,
             "points": [dataclasses.asdict(point) for point in self.points],
             "failures": [dataclasses.asdict(failure) for failure in self.failures],
         }
@@ -351,8 +340,7 @@ def path(
         Any PEP 3148 executor; a walk (method, seed) is one task. Left out, they run here.
     out : path, optional
         A folder, in whose `runs` each walk is kept as it ends. The same call again, with more or
-        fewer methods and seeds or another executor, takes the walks of the same settings from
-        there, and removes those that are no part of it.
+        fewer methods and seeds, takes the walks of the same settings from there, and removes others
     fresh : bool, whether to begin anew whatever `out` holds
     progress : function of a line of text, optional
 
@@ -385,7 +373,7 @@ def path(
     given = {"train": (X, y), "validation": (X_validation, y_validation)}
     if X_test is not None and y_test is not None:
         given["test"] = (X_test, y_test)
-    check_function("progress", progress)
+    validate.check_function("progress", progress)
     progress = progress or (lambda text: None)
     setup = Setup(
         given, METHODS, loss=loss, task=task, class_weight=class_weight,
@@ -394,9 +382,9 @@ def path(
         optimizer=optimizer, epochs=epochs, batch_size=batch_size, seeds=seeds,
     )  # fmt: skip
     lams = _check_lams(np.geomspace(1e-5, 1e-1, 17) if lams is None else lams)
-    first_epochs = check_integer("first_epochs", first_epochs, least=1)
+    first_epochs = validate.check_integer("first_epochs", first_epochs, least=1)
     if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise TypeError(f"executor must be a PEP 3148 executor, got {describe(executor)}")
+        raise TypeError(f"executor must be a PEP 3148 executor, got {validate.describe(executor)}")
     first = setup.seeds[0]
     start = setup.objective(first, with_lam(setup.penalty, lams[0]))
     for part in setup.parts:
@@ -452,7 +440,8 @@ def path(
 
 
 def _check_lams(lams: ArrayLike) -> list[float]:
-    array = check_array("lams", lams, np.float64)
+    array = validate.check_array("lams", lams, np.float64)
     if array.ndim != 1 or not (array[0] > 0 and (np.diff(array) > 0).all()):
-        raise ValueError(f"lams must be numbers > 0, strictly ascending, got {describe(lams)}")
+        came = validate.describe(lams)
+        raise ValueError(f"lams must be numbers > 0, strictly ascending, got {came}")
     return array.tolist()

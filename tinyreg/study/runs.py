@@ -37,6 +37,7 @@ from tinyreg.sparsity.measures import (
 )
 from tinyreg.validate import Array, Data, Sparse
 
+NAMED = 10  # inputs at most, in a line
 FORWARD_REPEATS = 20
 SAMPLE = 1000  # samples at once, and those that `forward` is timed on
 # In the order in which they are written; a study has some of them.
@@ -164,7 +165,7 @@ def _samples(
     columns: list[str] | None = None
     for part, (X, y) in parts.items():
         (name, y_name), own = names(part), validate.column_names(X)
-        table = validate.as_table(name, X if own is None else _of_frame(name, X, columns, dtype))
+        table = validate.as_table(name, X if own is None else of_frame(name, X, columns, dtype))
         columns = columns or own or unnamed(table.shape[1])
         tables.append(validate.check_features(table, len(columns), dtype, name))
         targets[y_name] = as_targets(y_name, y)
@@ -172,7 +173,7 @@ def _samples(
     return tables, targets, columns or []
 
 
-def _of_frame(name: str, frame: Any, columns: Sequence[str] | None, dtype: str) -> Array:
+def of_frame(name: str, frame: Any, columns: Sequence[str] | None, dtype: str) -> Array:
     """All columns of a data frame, or these by name; one that holds no numbers is named."""
     own, labels = [str(label) for label in frame.columns], [*frame.columns]
     order = places(f"{name}: the data frame", own, range(len(own)), columns)
@@ -256,6 +257,16 @@ def note_of(always: Mapping[str, Any], score: str, shown: Callable[[float], str]
     """What `always` found, in a line."""
     note = f"always {always['says']}: {score}{shown(always['score'])}"
     return note if always["balanced"] is None else f"{note}, balanced {shown(always['balanced'])}"
+
+
+def keeps(kept: Sequence[str], n: int) -> str:
+    """How many of n inputs keep a weight, and the heaviest of them by name.
+
+    >>> keeps(["age", "height"], 5)
+    'keeps 2 of 5 inputs: age, height'
+    """
+    which, shown = (": ", kept) if len(kept) <= NAMED else (", most weight on ", kept[:5])
+    return f"keeps {len(kept)} of {n} inputs" + bool(kept) * (which + ", ".join(shown))
 
 
 def by_weight(net: MLP, columns: Sequence[str]) -> list[str]:
