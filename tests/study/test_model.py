@@ -254,3 +254,14 @@ def test_a_file_that_is_cut_short_or_missing_is_refused(path):
             Model.load(path)
     with pytest.raises(FileNotFoundError):
         Model.load(path.with_name("missing.npz"))
+
+
+def test_a_frame_of_several_dtypes_is_taken_by_name():
+    pandas = pytest.importorskip("pandas")
+    model = Model(tr.MLP((3, 2)), tr.SoftmaxCrossEntropy(), ["size", "red", "n"])
+    frame = pandas.DataFrame({"n": [1, 2], "red": [True, False], "size": [0.5, 1.5]})
+    frame["note"] = ["a", "b"]
+    rows = [[0.5, 1, 1], [1.5, 0, 2]]
+    np.testing.assert_array_equal(model.probabilities(frame), model.probabilities(rows))
+    with pytest.raises((TypeError, ValueError), match="X: column 'red' must"):
+        model.predict(frame.assign(red=["yes", "no"]))

@@ -72,8 +72,8 @@ def test_a_table_of_any_kind_gives_the_numbers_of_an_array(given, tmp_path):
 )
 def test_at_most_one_converted_copy_of_a_table_is_held(given, dtype, copies, monkeypatch):
     monkeypatch.setattr("tinyreg.study.runs.SAMPLE", 10)  # for what `forward` is timed on
-    table = np.random.default_rng(1).normal(size=(3_000, 100)).astype(given)
-    parts = table, np.arange(3_000) % 2, table[:9], np.arange(9) % 2
+    table = np.random.default_rng(1).normal(size=(6_000, 40)).astype(given)
+    parts = table, np.arange(6_000) % 2, table[:9], np.arange(9) % 2
     tracemalloc.start()
     compare(*parts, epochs=1, batch_size=200, dtype=dtype, methods=["proximal"], convergence=1)
     _, peak = tracemalloc.get_traced_memory()

@@ -12,7 +12,16 @@ import numpy as np
 from scipy import sparse
 
 from tinyreg.files import SLACK, load_npz, reading
-from tinyreg.validate import Array, Sparse, as_table, check_features, column_names, describe, named
+from tinyreg.validate import (
+    Array,
+    Sparse,
+    as_table,
+    check_array,
+    check_features,
+    column_names,
+    describe,
+    named,
+)
 
 FilePath: TypeAlias = str | PathLike[str]
 # The names of the columns, none if they have none; the features; the targets if there are any.
@@ -77,12 +86,18 @@ def places(
     return [*inputs]
 
 
-def in_order(X: Any, columns: Sequence[str]) -> Any:
-    """X, of a data frame these columns."""
+def in_order(name: str, X: Any, columns: Sequence[str] | None, dtype: str = "float64") -> Any:
+    """X, or of a data frame these columns, or all, as an array; one without numbers is named.
+
+    Frames mix dtypes, with booleans and integers beside fractions, which as one array are objects.
+    """
     if (names := column_names(X)) is None:
         return X
-    order = places("X: the data frame", names, range(len(names)), columns)
-    return X.iloc[:, order] if hasattr(X, "iloc") else X[[names[i] for i in order]]
+    order = places(f"{name}: the data frame", names, range(len(names)), columns)
+    labels, table = [*X.columns], np.empty((len(X), len(order)), dtype)
+    for k, i in enumerate(order):
+        table[:, k] = check_array(f"{name}: column {names[i]!r}", X[labels[i]], dtype)
+    return table
 
 
 def read_npz(path: FilePath, target: str | None, columns: Sequence[str] | None) -> Read:

@@ -17,7 +17,7 @@ LONGEST = 40  # characters of a name that are shown
 
 def prepared(model: Model, X: Data, y: Data) -> tuple[Array | Sparse, Array]:
     """Samples in the units of the model's data, as its network and its loss take them."""
-    X = check_features(in_order(X, model.columns), model.net.sizes[0], np.float64)
+    X = check_features(in_order("X", X, model.columns), model.net.sizes[0], np.float64)
     y = np.asarray(y)
     if model.scaling is not None:
         X = model.scaling.apply(X)
@@ -33,7 +33,7 @@ def prepared(model: Model, X: Data, y: Data) -> tuple[Array | Sparse, Array]:
 
 def sample(this: OnePass, model: Model, X: Data, y: Data) -> list[Written]:
     """Each row with the names of its columns, what scales it, and x; then the target."""
-    rows = as_table("X", in_order(X, model.columns))
+    rows = as_table("X", in_order("X", X, model.columns))
     told, factors = "`x = row`, the numbers as they stand.", {}
     if model.scaling is not None:
         shift, scale = (np.broadcast_to(part, rows.shape[1]) for part in model.scaling)

@@ -118,7 +118,7 @@ class Model:
 
     def _outputs(self, X: Data) -> Array:
         """The network's outputs for raw rows."""
-        X = validate.check_features(in_order(X, self.columns), self.net.sizes[0], np.float64)
+        X = validate.check_features(in_order("X", X, self.columns), self.net.sizes[0], np.float64)
         return self.net.forward(X if self.scaling is None else self.scaling.apply(X))
 
     def save(self, path: str | PathLike[str]) -> None:

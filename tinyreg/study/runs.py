@@ -22,7 +22,7 @@ from tinyreg.core.network import MLP
 from tinyreg.core.objective import Objective, Penalties, Problem
 from tinyreg.core.optimizers import Adam, Optimizer
 from tinyreg.core.training import History, fit
-from tinyreg.datasets.arrays import places, unnamed
+from tinyreg.datasets.arrays import in_order, unnamed
 from tinyreg.datasets.labels import as_targets, class_weights, encode_labels, task_of
 from tinyreg.errors import DivergenceError
 from tinyreg.files import replacing
@@ -165,22 +165,12 @@ def _samples(
     columns: list[str] | None = None
     for part, (X, y) in parts.items():
         (name, y_name), own = names(part), validate.column_names(X)
-        table = validate.as_table(name, X if own is None else of_frame(name, X, columns, dtype))
+        table = validate.as_table(name, in_order(name, X, columns, dtype))
         columns = columns or own or unnamed(table.shape[1])
         tables.append(validate.check_features(table, len(columns), dtype, name))
         targets[y_name] = as_targets(y_name, y)
         validate.check_pairs(table, targets[y_name], name, y_name)
     return tables, targets, columns or []
-
-
-def of_frame(name: str, frame: Any, columns: Sequence[str] | None, dtype: str) -> Array:
-    """All columns of a data frame, or these by name; one that holds no numbers is named."""
-    own, labels = [str(label) for label in frame.columns], [*frame.columns]
-    order = places(f"{name}: the data frame", own, range(len(own)), columns)
-    table = np.empty((len(frame), len(order)), dtype)
-    for k, i in enumerate(order):
-        table[:, k] = validate.check_array(f"{name}: column {own[i]!r}", frame[labels[i]], dtype)
-    return table
 
 
 def _task_and_loss(y: ArrayLike, task: str | None, loss: Loss | None) -> tuple[str, Loss]:
