@@ -196,12 +196,16 @@ def column_names(X: object) -> list[str] | None:
 
 
 def _check_indices(X: Sparse) -> None:
-    X.check_format()
-    if (np.diff(X.indptr) < 0).any():  # which SciPy lets pass where the last one is 0
-        raise ValueError("index pointers must not fall")
+    """Indices within the shape: SciPy's products and conversions trust them with any memory."""
+    if X.format == "coo":
+        type(X)((X.data, X.coords), shape=X.shape)  # the constructor looks at them
+    elif hasattr(X, "indptr"):
+        X.check_format()
+        if (np.diff(X.indptr) < 0).any():  # which SciPy lets pass where the last one is 0
+            raise ValueError("index pointers must not fall")
 
 
-def as_table(name: str, X: Data, width: int | str = "n_features") -> Array | Sparse:
+def as_table(name: str, X: Data, width: int | None = None) -> Array | Sparse:
     """`X` as a table of real numbers in their own dtype, in CSR format if it is sparse.
 
     An `np.memmap` stays one. Of CSR whose entries are in order, once each, nothing is copied.
@@ -210,23 +214,26 @@ def as_table(name: str, X: Data, width: int | str = "n_features") -> Array | Spa
     if is_sparse(X):
         if X.dtype.kind not in "fiub":
             raise TypeError(f"{name} must be an array of real numbers, got {describe(X)}")
-        with named(name):  # indices out of range would read any memory
-            if hasattr(X, "indptr"):
-                _check_indices(X)
+        with named(name):
+            _check_indices(X)
             table = sparse.csr_array(X)
+            _check_indices(table)  # those of other formats, such as LIL
         if not table.has_canonical_format:
             table = table.copy()
             table.sum_duplicates()
     else:
         array = as_numbers(name, X)
         table = X if isinstance(X, np.memmap) else array
-    if table.ndim != 2 or 0 in table.shape or width not in ("n_features", table.shape[1]):
-        raise ValueError(f"{name} must have shape (n_samples, {width}), got {table.shape}")
+    if table.ndim != 2 or 0 in table.shape or width not in (None, table.shape[1]):
+        wanted = f"(n_samples, {width or 'n_features'})"
+        raise ValueError(f"{name} must have shape {wanted}, got {table.shape}")
     return table
 
 
-def check_features(X: Data, n_features: int, dtype: DTypeLike, name: str = "X") -> Array | Sparse:
-    """`X` as a (n_samples, n_features) table of numbers that are finite in `dtype`.
+def check_features(
+    X: Data, n_features: int | None, dtype: DTypeLike, name: str = "X"
+) -> Array | Sparse:
+    """`X` as a (n_samples, n_features) table, of any width if None, of numbers finite in `dtype`.
 
     An `np.memmap` is not cast, so that its numbers stay in their file; samples of it will be.
     """

@@ -194,9 +194,19 @@ def with_index(place, value, last=None):
     return X
 
 
+def outside(format, place, value):
+    X = samples()[0].asformat(format)
+    getattr(X, place)[7] = value
+    return X
+
+
 @pytest.mark.parametrize(
     ("X", "error", "words"),
     [
+        (outside("coo", "row", 10**6), ValueError, "X: "),
+        (outside("coo", "col", -7), ValueError, "X: "),
+        (outside("csc", "indices", 60), ValueError, "X: "),
+        (outside("lil", "rows", [30] * len(samples()[0].tolil().rows[7])), ValueError, "X: "),
         (with_entry(np.nan), ValueError, r"X must be finite in float32, got nan at \[\d+, \d+\]"),
         (with_entry(-1e39), ValueError, "X must be finite in float32, got -inf at"),
         (with_entry(1, complex), TypeError, "got a sparse array of shape .60, 30. and dtype comp"),

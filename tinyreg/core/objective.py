@@ -24,7 +24,7 @@ from tinyreg.core.network import MLP, Block, Trace, backward_pass, forward_pass
 from tinyreg.core.penalties import Penalty
 from tinyreg.validate import Array, Data, Maybe
 
-ROWS, SPARSE_ROWS = 256, 16_384  # samples at once in a pass over all: their arrays fit the cache
+ROWS, SPARSE_ROWS = 256, 16_384  # samples at once in a pass over all; dense ones fit the cache
 STRETCH = 32_768  # numbers at once in a penalty that acts on each: likewise
 COMPLEX_STEP = 1e-30
 Penalties: TypeAlias = Penalty | Sequence[Penalty | None] | None
@@ -252,7 +252,7 @@ class Problem:
         return np.stack([n * one.data_gradient(params) for one in alone])
 
     def _passes(self, params: Maybe) -> Iterator[tuple[Samples, Trace]]:
-        """A forward pass over all samples, so many at a time, X in the network's dtype."""
+        """Forward passes over all samples: many at once of sparse X, as each ∇L has n_params."""
         net = self.objective.net
         weights, biases = net.unpack(net.check_params(params))
         rows = ROWS if isinstance(self.samples.X, np.ndarray) else SPARSE_ROWS

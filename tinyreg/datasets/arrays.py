@@ -1,4 +1,4 @@
-"""Tables as arrays: NPZ files, dense or those of scipy.sparse.save_npz, and svmlight files."""
+"""Tables as arrays: data frames, NPZ files (those of scipy.sparse.save_npz too), svmlight files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from tinyreg.files import SLACK, load_npz, reading
 from tinyreg.validate import (
     Array,
     Sparse,
-    as_table,
     check_array,
     check_features,
     column_names,
@@ -118,8 +117,8 @@ def read_npz(path: FilePath, target: str | None, columns: Sequence[str] | None) 
         has = f"{path}, which has {some(known)}"
         raise ValueError(f"target: there is no array {target!r} in {has}; {own}")
     with named(f"path: {path}"):
-        X = as_table("X", X)
-        X, width = check_features(X, X.shape[1], np.float64), X.shape[1]
+        X = check_features(X, None, np.float64)
+    width = X.shape[1]
     names = arrays.get("columns")
     if names is not None and (names.dtype.kind != "U" or names.shape != (width,)):
         raise ValueError(f"path: 'columns' in {path} must be {width} names, got {describe(names)}")

@@ -34,12 +34,8 @@ class Scaling(NamedTuple):
         A column that does not vary is only shifted; one without entries stays as it is.
         """
         if is_sparse(X):
-            top = (
-                abs(validate.check_features(X, X.shape[1], np.float64, name))
-                .max(axis=0)
-                .toarray()
-                .ravel()
-            )
+            sizes = abs(validate.check_features(X, None, np.float64, name))
+            top = sizes.max(axis=0).toarray().ravel()
             return cls(np.zeros_like(top), np.where(top > 0, top, 1.0))
         X = as_numbers(name, X)
         validate.check_array(name, X, X.dtype)

@@ -117,9 +117,11 @@ class Dual(NamedTuple):
             return None
         X = X.astype(np.float64, copy=False)
         y = one_hot(targets, problem.objective.net.sizes[-1]).astype(np.float64, copy=False)
-        largest = abs(X).max(axis=0).toarray() if is_sparse(X) else None
-        reach = np.maximum(X.max(axis=0), -X.min(axis=0)) if largest is None else largest
-        return cls(problem, X, y, weight[:, np.newaxis], np.ravel(reach), penalty)
+        if is_sparse(X):
+            reach = abs(X).max(axis=0).toarray().ravel()
+        else:  # without a copy of X
+            reach = np.maximum(X.max(axis=0), -X.min(axis=0))
+        return cls(problem, X, y, weight[:, np.newaxis], reach, penalty)
 
     def gap(self, params: Array, value: float) -> float:
         """A bound of F(params) − min F, given F(params)."""
@@ -142,8 +144,7 @@ class Dual(NamedTuple):
         v = np.abs(self.X.T @ theta)
         v += ROUNDING * np.outer(self.reach, np.sum(np.abs(theta), axis=0))
         if l2 == 0:
-            # y and the prediction are both in the domain of ℓ*, and so is all between: u may
-            # shrink.
+            # u may shrink: y and the prediction are in the domain of ℓ*, and so is all between.
             u, of_penalty = u * (l1 / max(v.max(), l1)), 0.0
         else:
             of_penalty = float(np.sum(np.maximum(v - l1, 0) ** 2) / (4 * l2))

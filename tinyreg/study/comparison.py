@@ -393,4 +393,5 @@ def _share(value: float) -> str:
     if value in (0, 1):
         return "none" if value == 0 else "all"
     least = 100 * min(value, 1 - value)
-    return f"{100 * value:.{1 if least >= 0.05 else 1 - math.floor(math.log10(least))}f} %"
+    places = 1 if least >= 0.05 else 1 - math.floor(math.log10(least))
+    return f"{100 * value:.{places}f} %"

@@ -165,9 +165,10 @@ def _samples(
     columns: list[str] | None = None
     for part, (X, y) in parts.items():
         (name, y_name), own = names(part), validate.column_names(X)
-        table = validate.as_table(name, in_order(name, X, columns, dtype))
+        width = None if columns is None else len(columns)
+        table = validate.check_features(in_order(name, X, columns, dtype), width, dtype, name)
         columns = columns or own or unnamed(table.shape[1])
-        tables.append(validate.check_features(table, len(columns), dtype, name))
+        tables.append(table)
         targets[y_name] = as_targets(y_name, y)
         validate.check_pairs(table, targets[y_name], name, y_name)
     return tables, targets, columns or []
