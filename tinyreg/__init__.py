@@ -52,6 +52,9 @@ Data
     load_table           features and targets from a CSV, NPZ or svmlight file
     class_weights        sample weights with which each class counts the same
 
+At home in scikit-learn
+    estimators           SparseMLPClassifier and SparseMLPRegressor; needs scikit-learn
+
 A pass, written out
     explain              formulas, shapes, numbers of one pass forward and one back
     Explanation          what `explain` returns: text, Markdown, LaTeX
@@ -70,6 +73,9 @@ Examples
 >>> history.total[-1] < history.total[0], history.exact_zeros[-1] > 0.1
 (True, True)
 """
+
+import importlib
+from types import ModuleType
 
 from tinyreg.checks.function import check_gradient
 from tinyreg.checks.layer import check_backward, check_layer
@@ -133,3 +139,10 @@ __all__ = [  # in reading order
     "DivergenceError",
     "GradientCheckError",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`tinyreg.estimators`, which needs scikit-learn, is imported when it is asked for."""
+    if name == "estimators":
+        return importlib.import_module("tinyreg.estimators")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,41 @@ from tinyreg.validate import Array, check_integer, check_number, describe, is_sp
 
 KIND, VERSION = "tinyreg checkpoint", 1
 # What may differ when a run goes on.
-FREE = ("objective", "epochs", "callback", "checkpoint", "checkpoint_every")
+FREE = ("objective", "epochs", "callback", "checkpoint", "checkpoint_every", "resume")
 ROWS_AT_ONCE = 1024  # an array to be hashed may be larger than memory
+
+
+class Memory(NamedTuple):
+    """What a run knows beside its parameters, changed in place: another call goes on with it.
+
+    As with a checkpoint, `epochs` then counts from the first call on.
+
+    >>> from tinyreg import MLP, SGD, SquaredError, fit
+    >>> from tinyreg.core.training import History
+    >>> net, sgd = MLP((1, 1)), SGD(0.1)
+    >>> memory = Memory.new(net.params, sgd, 0, History())
+    >>> how = {"loss": SquaredError(), "optimizer": sgd, "resume": memory}
+    >>> for X, y in ([[1.0]], [2.0]), ([[3.0]], [4.0]):  # an epoch for each
+    ...     history = fit(net, X, y, epochs=len(memory.history.total) + 1, **how)
+    >>> len(history.total), memory.state.steps
+    (2, 2)
+    """
+
+    state: Any  # of the optimizer
+    history: Any
+    random: list[np.random.Generator]  # for the order of the samples, and for dropout
+
+    @classmethod
+    def new(cls, params: Array, optimizer: Any, seed: int, history: Any) -> Memory:
+        """That of a run before its first epoch."""
+        return cls(optimizer.start(params), history, np.random.default_rng(seed).spawn(2))
+
+    @classmethod
+    def check(cls, resume: object) -> Memory | None:
+        """The argument `resume` of `fit`."""
+        if resume is None or isinstance(resume, cls):
+            return resume
+        raise TypeError(f"resume must be a Memory, got {describe(resume)}")
 
 
 def epochs_left(
@@ -46,7 +79,7 @@ def epochs_left(
         each.start(params)
     if file is not None:
         file.take_up(with_memory)
-        check_integer("epochs", epochs, least=len(history.total))
+    check_integer("epochs", epochs, least=len(history.total))
     done = len(history.total)
     if file is not None and done < epochs and history.stopped_epoch is None:
         file.save(0, is_last=True)  # what cannot be kept or written fails before any work
@@ -99,6 +132,15 @@ class Checkpoint:
         self.lr = getattr(given["optimizer"], "lr", None)
         self.steps = given["epochs"] * math.ceil(samples[0].shape[0] / given["batch_size"])
         self.settings["lr"] = rates(self.lr, self.steps)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], *more: Any) -> Checkpoint | None:
+        """None where no file is asked for."""
+        if given["checkpoint"] is None:
+            return None
+        if given["resume"] is not None:
+            raise ValueError("checkpoint is such a memory already: resume does not go with it")
+        return cls(given, *more)
 
     def take_up(self, callbacks: Sequence[Any]) -> None:
         """Put the parts, and these callbacks, back as the file has them, if there is one."""

@@ -30,7 +30,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tinyreg import validate
-from tinyreg.checkpoint import Checkpoint, epochs_left, restoring
+from tinyreg.checkpoint import Checkpoint, Memory, epochs_left, restoring
 from tinyreg.core.layers import dropout_mask
 from tinyreg.core.losses import Loss
 from tinyreg.core.network import MLP, PerLayer, backward_pass, forward_pass
@@ -85,6 +85,7 @@ def fit(
     dropout: float = 0.0, validation_data: tuple[Data, Data] | None = None,
     callback: Callback | Sequence[Callback] | None = None,
     checkpoint: str | PathLike[str] | None = None, checkpoint_every: int = 1,
+    resume: Memory | None = None,
 ) -> History:  # fmt: skip
     """Train `net` in place.
 
@@ -105,6 +106,7 @@ def fit(
         one returns True, as `EarlyStopping` does, the run stops
     checkpoint, checkpoint_every : path, optional, for a file that is written after each so many
         epochs and at the end; the same call, or one of more epochs, goes on from it
+    resume : Memory, optional: what the run knows, as in a checkpoint; the samples may be others
 
     Returns
     -------
@@ -138,12 +140,10 @@ def fit(
         with validate.named("validation_data"):
             validation = objective.on(*validate.check_pair(validation_data))
 
-    shuffling, dropping = random = np.random.default_rng(seed).spawn(2)
-    state, history = optimizer.start(net.params), History()
-    file = None
-    if checkpoint is not None:
-        parts = {"params": net.params, "state": state, "history": history, "random": random}
-        file = Checkpoint(given, problem.samples, validation and validation.samples, parts)
+    memory = Memory.check(resume) or Memory.new(net.params, optimizer, seed, History())
+    state, history, (shuffling, dropping) = memory
+    parts = {"params": net.params, **memory._asdict()}
+    file = Checkpoint.of(given, problem.samples, validation and validation.samples, parts)
     gradient, anchor = np.empty_like(net.params), net.params.copy()
     at_anchor = np.empty_like(gradient) if variance_reduction else gradient
     w, dw, w_anchor, dw_anchor = map(net.unpack, (net.params, gradient, anchor, at_anchor))
