@@ -23,33 +23,29 @@ def judged_whole(F, X, y):
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "sigmoid"])
-@pytest.mark.parametrize(("depth", "width"), [(1, 8), (5, 64), (20, 32), (50, 8), (50, 16)])
+@pytest.mark.parametrize(("depth", "width"), [(1, 8), (5, 64), (20, 32), (50, 8)])
 def test_right_gradients_are_judged_whole(activation, depth, width):
     F, X, y = case((12, *[width] * depth, 5), activation, 6)
     judged_whole(F, X, y)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
-@pytest.mark.parametrize(("depth", "width", "samples"), [(20, 128, 4), (8, 256, 4), (50, 64, 3)])
+@pytest.mark.parametrize(
+    ("activation", "depth", "width", "samples"),
+    [("relu", 4, 256, 2), ("gelu", 4, 256, 2), ("relu", 50, 128, 1), ("gelu", 50, 64, 1)],
+)
 def test_right_gradients_of_wide_networks_are_judged_whole(activation, depth, width, samples):
     F, X, y = case((20, *[width] * depth, 5), activation, samples)
     judged_whole(F, X, y)
 
 
-@pytest.mark.slow
-def test_fifty_layers_of_width_128_are_judged_whole():
-    F, X, y = case((20, *[128] * 50, 2), "relu", 1)
-    judged_whole(F, X, y)
-
-
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "sigmoid"])
 @pytest.mark.parametrize(("depth", "width"), [(2, 16), (20, 16), (50, 8)])
-def test_one_coordinate_off_by_a_thousandth_is_found_in_every_layer(activation, depth, width):
+def test_one_coordinate_off_by_a_thousandth_is_found_at_every_depth(activation, depth, width):
     """Where gradients vanish (|g| ~ 1e-30 behind 50 sigmoids) as well."""
-    F, X, y = case((12, *[width] * depth, 3), activation, 6)
+    F, X, y = case((12, *[width] * depth, 3), activation, 3)
     gradient, rng = F.gradient(X, y), np.random.default_rng(3)
-    for block in F.net.blocks[:: max(1, depth // 2)]:
+    for block in F.net.blocks[:: max(1, 2 * depth // 3)]:  # weights and biases, the first W too
         flat = np.flatnonzero(
             np.abs(block.of(gradient)).ravel() > 1e-3 * np.abs(block.of(gradient)).max()
         )
@@ -65,11 +61,12 @@ def test_one_coordinate_off_by_a_thousandth_is_found_in_every_layer(activation, 
 def test_the_first_of_seven_layers_is_not_passed_unseen(factor):
     X, y = tr.load_digits()
     F = tr.Objective(tr.MLP((64, *[128] * 6, 10), seed=0), tr.SoftmaxCrossEntropy())
-    gradient = F.gradient(X[:16], y[:16])
+    X, y = X[:4], y[:4]
+    gradient = F.gradient(X, y)
     W1 = F.net.blocks[0]
     right = np.count_nonzero(W1.of(gradient))
     W1.of(gradient)[...] *= factor
-    report = tr.check_gradients(F, X[:16], y[:16], gradient=gradient)
+    report = tr.check_gradients(F, X, y, gradient=gradient)
     assert report.rows[0]["mismatch"] == right == report.mismatches
     assert report.inconclusive == 0
 
@@ -80,7 +77,7 @@ class Doubled(tr.SoftmaxCrossEntropy):
 
 
 def test_a_loss_with_a_doubled_gradient_under_fifteen_layers_is_found():
-    F, X, y = case((20, *[64] * 15, 2), "tanh", 8, loss=Doubled())
+    F, X, y = case((20, *[64] * 15, 2), "tanh", 3, loss=Doubled())
     report = tr.check_gradients(F, X, y)
     assert report.mismatches == F.net.n_params
     assert all("factor 2" in row["diagnosis"] for row in report.rows)

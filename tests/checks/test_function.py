@@ -262,7 +262,7 @@ def random_function(kind, seed):
 @pytest.mark.parametrize("kind", range(5), ids=["tanh", "relu", "abs", "square", "log-sum-exp"])
 def test_random_functions_pass_and_wrong_gradients_of_them_do_not(kind):
     found = 0
-    for seed in range(40):
+    for seed in range(20):
         f, gradient, x = random_function(kind, seed)
         report = tr.check_gradient(f, gradient, x)
         # Where tanh is flat, the slopes may all be below the rounding of f's values.
@@ -273,7 +273,7 @@ def test_random_functions_pass_and_wrong_gradients_of_them_do_not(kind):
             wrong = tr.check_gradient(f, lambda x, g=gradient: 1.001 * g(x), x)
             assert not wrong.ok, f"{seed}: {wrong}"
             found += 1
-    assert found > 25
+    assert found > 12
 
 
 def test_gradients_of_a_torch_model():

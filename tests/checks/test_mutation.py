@@ -28,12 +28,8 @@ def scores(count, seed):
     return counts
 
 
-def test_mutants_are_found_and_none_gets_a_false_cause():
-    assert sum(scores(60, seed=1).values()) == 60
-
-
 @pytest.mark.slow
-def test_of_many_mutants_seven_in_ten_are_told_their_true_cause():
+def test_mutants_are_found_and_seven_in_ten_are_told_their_true_cause_and_none_a_false_one():
     n = 160  # benchmarks/gradient_check.py takes more
     counts = scores(n, seed=2)
     assert counts["cause"] >= 0.7 * n, counts

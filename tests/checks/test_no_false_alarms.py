@@ -7,16 +7,16 @@ import tinyreg as tr
 from tests.support.nets import STATES, random_case, trained_case
 from tinyreg.core.layers import ACTIVATIONS
 
-NETS = 240  # benchmarks/gradient_check.py takes more
+NETS = 120  # benchmarks/gradient_check.py takes more
 
 
 @pytest.mark.slow
-def test_no_false_alarm_on_random_nets():
+def test_no_false_alarm_on_a_random_net_of_each_kind():
     seen = set()
     for seed in range(1000):
         objective, X, y, sample_weight, state = random_case(seed)
         kind = state, objective.net.activation, type(objective.loss)
-        if seed >= NETS and kind in seen:
+        if kind in seen:
             continue
         seen.add(kind)
         report = tr.check_gradients(objective, X, y, sample_weight=sample_weight)
@@ -26,7 +26,7 @@ def test_no_false_alarm_on_random_nets():
 
 
 @pytest.mark.slow
-def test_no_false_alarm_on_the_same_nets_trained_to_sparsity():
+def test_no_false_alarm_on_nets_trained_to_sparsity():
     zeros = kinks = 0
     for seed in range(NETS):
         objective, X, y, sample_weight = trained_case(seed)
@@ -37,13 +37,13 @@ def test_no_false_alarm_on_the_same_nets_trained_to_sparsity():
         zeros += np.mean(net.params[: net.n_weights] == 0) / NETS
         kinks += sum(row["kink"] for row in report.rows)
     assert zeros > 0.5
-    assert kinks > 2_400
+    assert kinks > 1_200
 
 
 @pytest.mark.slow
 def test_one_coordinate_off_by_a_thousandth_is_found_on_the_same_nets():
     tried = 0
-    for seed in range(0, NETS, 4):
+    for seed in range(40):
         objective, X, y, sample_weight, state = random_case(seed)
         gradient = objective.gradient(X, y, sample_weight=sample_weight)
         right = tr.check_gradients(objective, X, y, sample_weight=sample_weight, gradient=gradient)
@@ -61,14 +61,14 @@ def test_one_coordinate_off_by_a_thousandth_is_found_on_the_same_nets():
         wrong = tr.check_gradients(objective, X, y, sample_weight=sample_weight, gradient=gradient)
         found = sum(row["mismatch"] for row in wrong.rows)
         assert found == 1, f"case {seed}, {state}: {wrong}"
-    assert tried > 36
+    assert tried > 24
 
 
 @pytest.mark.slow
 def test_no_false_alarm_where_only_values_are_known():
     """The same on small nets, each parameter perturbed through objective.value."""
     for seed in range(60):
-        objective, X, y, sample_weight, state = random_case(seed, max_width=6, max_depth=2)
+        objective, X, y, sample_weight, state = random_case(seed, max_width=4, max_depth=2)
         report = tr.check_gradients(objective, X, y, sample_weight=sample_weight, plain=True)
         assert report.ok, f"case {seed}, {state}: {report}"
 

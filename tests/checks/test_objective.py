@@ -105,13 +105,13 @@ def test_a_forward_pass_with_a_broken_layer_is_judged_as_it_is(monkeypatch):
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_group_lasso_with_dead_groups_is_checked_by_its_matrices(axis):
-    net = tr.MLP((5, 4, 3), "tanh", seed=1)
+    net = tr.MLP((3, 4, 2), "tanh", seed=1)
     net.weights[0][1] = 0
     net.weights[0][:, 2] = 0
     R = tr.GroupLasso(0.1, axis, l1=0.01)
     objective = tr.Objective(net, tr.SquaredError(), R)
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(6, 5)), rng.normal(size=(6, 3))
+    X, y = rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
     assert (report := tr.check_gradients(objective, X, y)).ok, report
     wrong = objective.gradient(X, y)
     wrong[objective.net.n_weights - 1] *= 1.001

@@ -169,7 +169,7 @@ def test_a_wrong_residual_of_a_matrix_penalty_is_found(axis, factor):
         def residual(self, w, g):
             return factor * super().residual(w, g)
 
-    w = np.random.default_rng(0).normal(size=(5, 4))
+    w = np.random.default_rng(0).normal(size=(3, 2))
     report = tr.check_penalty(Wrong(0.3, axis, l1=0.1), w)
     assert [row["block"] for row in report.rows if row["mismatch"]] == ["residual"], report
     assert tr.check_penalty(tr.GroupLasso(0.3, axis, l1=0.1, l2=0.2), w).ok
@@ -412,15 +412,14 @@ def inside(low, high, right, wrong):
     ],
 )  # fmt: skip
 def test_mistakes_in_narrow_windows_are_found(base, block, methods):
-    for step in (0.05, 0.2):
-        report = tr.check_penalty(type("Wrong", (base,), methods)(), weights_for(base), step)
-        assert block in [row["block"] for row in report.rows if row["mismatch"]], report
+    report = tr.check_penalty(type("Wrong", (base,), methods)(), weights_for(base), step=0.05)
+    assert block in [row["block"] for row in report.rows if row["mismatch"]], report
 
 
 @pytest.mark.parametrize(("scale", "step"), [(1e-9, 1e3), (1e-3, 0.1), (1e6, 1e-8)])
 def test_weights_and_steps_of_any_size(scale, step):
     w = scale * MIXED
-    W = scale * np.array([[0.3, -0.2, 0.5], [0.0, 0.0, 0.0], [1.0, 0.0, -0.4]])
+    W = scale * np.array([[0.3, -0.2], [0.0, 0.0], [1.0, 0.0]])
     groups = tr.GroupLasso(0.3, 0), tr.GroupLasso(0.3, 1) + tr.L1(0.1) + tr.L2(0.2)
     cases = [(R, w) for R in (tr.L1(0.5), tr.L2(0.5), tr.L1(1e-3) + tr.L2(1e-4))]
     for R, weights in [*cases, *((R, W) for R in groups)]:

@@ -224,7 +224,7 @@ def test_of_a_sparse_table_the_numbers_that_are_not_0_are_shown(content):
         (["--lam", "-1"], "lam must be"),
         (["--lr", "1e100"], "diverged"),
         (["--x", "1e200,2", "--target", "1,0"], "diverged"),
-        (["--format", "html"], "--format"),
+        (["--format", "pdf"], "--format"),
         (["--x", "1,2"], "--x goes with --target"),
         (["--x", "1,2", "--target", "1,0", "--data", "two.csv"], "--x does not go with --data"),
         (["--x", "1,2", "--target", "1,0", "--row", "1"], "--row must be below 1"),

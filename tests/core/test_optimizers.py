@@ -149,8 +149,8 @@ PROXIMAL = {
     "sgd": (SGD(0.1), 2000),
     "heavy ball": (SGD(0.05, momentum=0.9), 2000),
     "nesterov": (SGD(0.05, momentum=0.9, nesterov=True), 2000),
-    "adam": (Adam(lambda step: 0.02 * 0.998**step), 8000),
-    "adam, large eps": (Adam(1e-3, eps=1e-3), 8000),
+    "adam": (Adam(lambda step: 0.05 * 0.996**step), 4000),
+    "adam, large eps": (Adam(1e-3, eps=1e-3), 6000),
 }
 
 

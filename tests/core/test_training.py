@@ -566,7 +566,7 @@ def test_training_holds_less_than_6_times_its_parameters_and_4_times_a_batch(nam
     optimizer, method = STEPS[name]
     sizes, batch_size = (784, 256, 256, 10), 128
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(3 * batch_size, 784)), rng.integers(0, 10, 3 * batch_size)
+    X, y = rng.normal(size=(2 * batch_size, 784)), rng.integers(0, 10, 2 * batch_size)
     net = tr.MLP(sizes)
     peaks = []
 
@@ -583,7 +583,7 @@ def test_training_holds_less_than_6_times_its_parameters_and_4_times_a_batch(nam
             method=method,
             optimizer=optimizer,
             batch_size=batch_size,
-            epochs=4,
+            epochs=3,
             callback=callback,
         )
 

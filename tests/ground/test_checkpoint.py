@@ -121,7 +121,7 @@ def assert_same_end(net, history, whole, whole_history):
 # ------------------------------------------------------------ going on
 
 
-@pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_broken_off_in_any_epoch_ends_as_an_unbroken_one(tmp_path, name, every):
     settings = RUNS[name]
@@ -134,7 +134,7 @@ def test_a_run_broken_off_in_any_epoch_ends_as_an_unbroken_one(tmp_path, name, e
         with pytest.raises(error):
             fit(net, path, Break(at, error), checkpoint_every=every, **settings)
         assert net.params.tobytes() == network(**settings).params.tobytes()
-        again = network(**settings) if (at + every) % 2 else net  # as in a new process, or not
+        again = network(**settings) if (at + every // 2) % 2 else net  # as in a new process, or not
         history = fit(again, path, checkpoint_every=every, **settings)
         assert_same_end(again, history, whole, whole_history)
 

@@ -86,7 +86,7 @@ from tinyreg.files import write_arrays
 class Kill:
     def __array__(self, dtype=None, copy=None):
         os.kill(os.getpid(), signal.SIGKILL)
-write_arrays({str(path)!r}, {KIND!r}, 1, a=[2.0] * 10**6, b="text", c=Kill())
+write_arrays({str(path)!r}, {KIND!r}, 1, a=[2.0] * 10**5, b="text", c=Kill())
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode != 0
     assert first(path) == 1
@@ -209,7 +209,7 @@ def test_an_error_of_another_file_keeps_its_name(tmp_path):
 
 
 def test_an_array_is_in_the_memory_once_when_it_is_written_or_read(tmp_path):
-    path, a = tmp_path / "x.npz", np.arange(6e6).reshape(2000, 3000).T
+    path, a = tmp_path / "x.npz", np.arange(3e6).reshape(1000, 3000).T
     tracemalloc.start()
     write_arrays(path, KIND, 1, a=a, b="text")
     assert tracemalloc.get_traced_memory()[1] < 2**24 + 2**20  # NumPy takes 16 MiB at a time

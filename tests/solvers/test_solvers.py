@@ -1,5 +1,7 @@
 """Full-batch solvers against proved optima, other libraries, their own bounds, and at kinks."""
 
+import functools
+
 import numpy as np
 import pytest
 from scipy import special
@@ -101,10 +103,9 @@ def test_each_solver_finds_the_optimum(loss, penalty, solver):
     np.testing.assert_array_equal(result.x, objective.net.params)
 
 
-@losses
-@penalties
-@pytest.mark.parametrize("solver", [*DESCENDING, "subgradient"])
-def test_the_gap_bounds_the_distance_from_the_optimum_at_every_iterate(loss, penalty, solver):
+@functools.cache
+def weighted(loss, penalty):
+    """Data, sample weights, and min F."""
     X, y = data(loss)
     weight = np.random.default_rng(5).uniform(0.1, 2, len(X))
     best = tr.minimize(
@@ -112,12 +113,20 @@ def test_the_gap_bounds_the_distance_from_the_optimum_at_every_iterate(loss, pen
     )
     # Where the last digits of F are noise the tolerance is out of reach, and the bound not in play.
     assert best.gap <= 1e-11
+    return X, y, weight, best.fun
+
+
+@losses
+@penalties
+@pytest.mark.parametrize("solver", [*DESCENDING, "subgradient"])
+def test_the_gap_bounds_the_distance_from_the_optimum_at_every_iterate(loss, penalty, solver):
+    X, y, weight, best = weighted(loss, penalty)
     result = tr.minimize(
         objective_of(loss, penalty), X, y, solver, tol=1e-7, max_iter=300, sample_weight=weight
     )
     gap, value = np.array(result.history["gap"]), np.array(result.history["objective"])
     assert len(gap) == result.nit + 1 or solver == "fista"
-    assert np.all(gap >= value - best.fun - 1e-13)
+    assert np.all(gap >= value - best - 1e-13)
     assert gap[0] > 1e-3
     if solver in DESCENDING:
         assert result.success
@@ -190,13 +199,12 @@ def test_a_smooth_network_reaches_a_stationary_point_with_exact_zeros():
     assert np.mean(objective.net.params[: objective.net.n_weights] == 0) > 0.3
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_kink_of_the_data_loss_is_named(seed):
+def test_a_kink_of_the_data_loss_is_named():
     # The minimum of a small ReLU net lies on kinks: pre-activations at 0, to which ever shorter
     # steps lead. The same problem with tanh has none, and is solved.
     X, y = (part[:200] for part in tr.load_digits())
     for activation in ("relu", "tanh"):
-        net = tr.MLP((64, 8, 10), activation, seed=seed)
+        net = tr.MLP((64, 8, 10), activation, seed=0)
         objective = tr.Objective(net, SOFTMAX, tr.L1(3e-3))
         result = tr.minimize(objective, X, y, tol=1e-6, max_iter=3000)
         nearest = np.abs(net.trace(X).pre_activations[0]).min()
@@ -229,7 +237,7 @@ def test_the_decaying_subgradient_step_goes_on_where_the_constant_one_stops():
     value = {}
     for name, step in (("constant", 0.5), ("decaying", inverse_sqrt(0.5))):
         objective = objective_of(SQUARED, tr.L1(0.1))
-        value[name] = tr.minimize(objective, X, y, "subgradient", max_iter=4000, step=step).fun
+        value[name] = tr.minimize(objective, X, y, "subgradient", max_iter=1000, step=step).fun
     assert 0 < value["decaying"] - best < 0.1 * (value["constant"] - best)
 
 
@@ -471,7 +479,7 @@ def test_scikit_learns_logistic_regression_on_breast_cancer(kind):
     # C multiplies the sum over samples there; its L2 is ½‖w‖².
     C = 1 / (len(X) * lam) if kind == "l1" else 1 / (2 * len(X) * lam)
     settings = {"solver": "saga", "l1_ratio": 1.0} if kind == "l1" else {"solver": "newton-cg"}
-    peer = linear.LogisticRegression(C=C, tol=1e-13, max_iter=200_000, **settings).fit(X, y)
+    peer = linear.LogisticRegression(C=C, tol=1e-11, max_iter=200_000, **settings).fit(X, y)
     penalty = tr.L1(lam) if kind == "l1" else tr.L2(lam)
     objective, value = solve(X, y, SIGMOID, penalty, 1)
     at_peer = objective.value(X, y, np.append(peer.coef_.ravel(), peer.intercept_))
@@ -483,7 +491,7 @@ def test_scikit_learns_logistic_regression_on_breast_cancer(kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("penalty", [tr.L1(0.01), tr.ElasticNet(0.01, 0.005), tr.L2(0.01)])
 def test_digits_by_prox_and_by_lbfgs_agree(penalty):
-    X, y = (part[:600] for part in tr.load_digits())
+    X, y = (part[:300] for part in tr.load_digits())
     objective, value = solve(X, y, SOFTMAX, penalty, 10)
     other = tr.Objective(tr.MLP((64, 10), seed=5), SOFTMAX, penalty)
     result = tr.minimize(other, X, y, "lbfgs", tol=1e-6, max_iter=5000)

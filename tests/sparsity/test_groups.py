@@ -690,7 +690,7 @@ PROXIMAL = {
     "sgd": (tr.SGD(0.2), 2000),
     "heavy ball": (tr.SGD(0.1, momentum=0.9), 1000),
     "nesterov": (tr.SGD(0.1, momentum=0.9, nesterov=True), 1000),
-    "adam": (tr.Adam(lambda step: 0.02 * 0.997**step), 5000),
+    "adam": (tr.Adam(lambda step: 0.05 * 0.995**step), 3000),
 }
 
 

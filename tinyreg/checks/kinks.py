@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyreg.checks.differences import Differences, attempt
+from tinyreg.checks.differences import Differences, attempt, quiet
 from tinyreg.checks.judge import MISMATCH, Part, judge
 from tinyreg.checks.steps import EPS
 from tinyreg.validate import Array
@@ -151,6 +151,7 @@ def belongs(
     return alone, ""
 
 
+@quiet()
 def settle(
     part: Part,
     value: Callable[[Array], Any],

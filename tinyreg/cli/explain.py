@@ -14,6 +14,7 @@ from tinyreg.datasets.arrays import unnamed
 from tinyreg.explain.explanation import explain, hand_example
 from tinyreg.explain.sample import prepared
 from tinyreg.explain.weights import read_network
+from tinyreg.files import replacing
 from tinyreg.study.model import Model
 from tinyreg.validate import Array, check_integer, named
 
@@ -48,12 +49,14 @@ def add_options(add: options.Add) -> None:
     add("--no-standardise", action="store_true", help="take the columns of --data as they stand")
     add("--lr", type=float, default=0.1, help="η of the prox and of the steps (default 0.1)")
     add("--steps", type=int, default=6, help="steps by subgradient and by prox (default 6)")
-    add("--format", choices=("text", "markdown", "latex"), default="text", help="default text")
+    formats = ("text", "markdown", "latex", "html")
+    add("--format", choices=formats, default="text", help="html is a page; default text")
     add("--json", action="store_true", help="print the JSON in place of the text")
+    add("--out", dest="file", metavar="FILE", help="write it there in place of printing")
 
 
 def run(arguments: Namespace) -> int:
-    """Print the explanation; 0."""
+    """Print or write the explanation; 0."""
     by_hand = arguments.sizes is arguments.weights is arguments.model is arguments.data is None
     _refuse_what_does_not_go_together(arguments, by_hand)
     row, model = check_integer("--row", arguments.row, least=0), options.model(arguments)
@@ -69,9 +72,14 @@ def run(arguments: Namespace) -> int:
         explanation = explain(objective, X, y, lr=arguments.lr, steps=arguments.steps, **whose)
     explanation.sections[0].pieces.append(f"The sample: {drawn}.".replace("`", "'"))
     if arguments.json:
-        print(json.dumps(explanation.to_dict()))
+        told = json.dumps(explanation.to_dict()) + "\n"
     else:
-        print(getattr(explanation, arguments.format)(), end="")
+        told = getattr(explanation, arguments.format)()
+    if arguments.file is None:
+        print(told, end="")
+    else:
+        with replacing(arguments.file) as file:
+            file.write(told.encode(errors="backslashreplace"))
     return 0
 
 

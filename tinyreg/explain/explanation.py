@@ -1,4 +1,4 @@
-"""What `explain` returns: the sections of one pass, as text, Markdown, LaTeX and data.
+"""What `explain` returns: the sections of one pass, as text, Markdown, LaTeX, a page and data.
 
 The numbers are those of `MLP`, the losses and the penalties; nothing is computed here a second
 time but the central differences that stand beside the gradients.
@@ -6,7 +6,7 @@ time but the central differences that stand beside the gradients.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from tinyreg.core.network import MLP
 from tinyreg.core.objective import Objective
 from tinyreg.core.penalties import L1, Penalty
 from tinyreg.explain.onepass import OnePass, Written
+from tinyreg.explain.page import page
 from tinyreg.explain.passes import backward, forward, loss, network
 from tinyreg.explain.penalty import penalty
 from tinyreg.explain.sample import prepared, sample
@@ -47,6 +48,7 @@ class Explanation:
     sections : list of Section
         Each has a `title` and `pieces`: sentences, equations and tables. Their numbers are not
         rounded.
+    onepass, lr, steps : the pass itself, η and the number of steps, which `html` draws
 
     Examples
     --------
@@ -54,17 +56,22 @@ class Explanation:
     >>> explanation = explain(*hand_example())
     >>> [section["title"] for section in explanation.to_dict()["sections"]]
     ['The network', 'Forward', 'The loss', 'Backward', 'The penalty', 'Step by step']
-    >>> for form in (explanation.text(), explanation.markdown(), explanation.latex()):
+    >>> forms = explanation.text(), explanation.markdown(), explanation.latex(), explanation.html()
+    >>> for form in forms:
     ...     print(form.splitlines()[0])
     A 2-2-2 network: one pass forward, one pass back
     # A 2-2-2 network: one pass forward, one pass back
     \\documentclass{article}
+    <!doctype html>
     >>> explanation.document().pieces[0]
     Heading(text='The network')
     """
 
     title: str
     sections: list[Section]
+    onepass: OnePass = field(repr=False, compare=False)
+    lr: float
+    steps: int
 
     def document(self) -> Document:
         """The sections one after the other."""
@@ -85,6 +92,10 @@ class Explanation:
     def latex(self) -> str:
         """A whole document, which needs no more than amsmath."""
         return to_latex(self.document()) + "\n"
+
+    def html(self) -> str:
+        """A page to go through: one file, which asks the network for nothing."""
+        return page(self.title, self.sections, self.onepass, self.lr, self.steps)
 
     def to_dict(self) -> dict[str, Any]:
         """Strings, numbers, lists and dicts, ready for JSON."""
@@ -165,7 +176,8 @@ def explain(
     if objective.penalised:
         sections.append(Section("Step by step", few_steps(this, lr, steps)))
     sizes = "-".join(map(str, objective.net.sizes))
-    return Explanation(f"A {sizes} network: one pass forward, one pass back", sections)
+    title = f"A {sizes} network: one pass forward, one pass back"
+    return Explanation(title, sections, this, lr, steps)
 
 
 def hand_example(

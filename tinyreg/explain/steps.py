@@ -18,9 +18,9 @@ def steps(this: OnePass, lr: float, n: int) -> list[Written]:
     penalised = this.problem.objective.penalised
     among = np.r_[tuple(B.span for B, _ in penalised)]
     smooth = [R.smooth for _, R in penalised]
-    by_subgradient = _path(this.problem, lr, n, "subgradient")
-    by_prox = _path(this.problem, lr, n, "proximal")
-    chosen = [(k, this.name(k)) for k in _most_telling(by_prox, among)]
+    by_subgradient = path_by(this.problem, lr, n, "subgradient")
+    by_prox = path_by(this.problem, lr, n, "proximal")
+    chosen = [(k, this.name(k)) for k in most_telling(by_prox, among)]
     samples = "this sample" if len(this.trace.outputs) == 1 else "these samples"
     said = f"SGD with η = {number(lr)} on {samples}"
     rule = "`w ← w − η (∂L/∂w + s)`, where s is the penalty's slope at w"
@@ -47,7 +47,7 @@ def steps(this: OnePass, lr: float, n: int) -> list[Written]:
     return [said, Table(headers, rows, rule=True), " ".join(filter(None, told))]
 
 
-def _path(problem: Problem, lr: float, n: int, method: str) -> Array:
+def path_by(problem: Problem, lr: float, n: int, method: str) -> Array:
     """The parameters before the first step and after each, (n + 1, n_params)."""
     params, optimizer = problem.objective.net.params, SGD(lr)
     state, path = optimizer.start(params), [params.copy()]
@@ -63,13 +63,13 @@ def _path(problem: Problem, lr: float, n: int, method: str) -> Array:
     return np.array(path)
 
 
-def _most_telling(path: Array, among: Array) -> list[int]:
-    """Two weights that the prox puts to 0 first, and the largest; or the three largest."""
+def most_telling(path: Array, among: Array, most: int = 3) -> list[int]:
+    """The weights that the prox puts to 0 first, but one, and then the largest."""
     zero = (path[:, among] == 0) & (path[0, among] != 0)
     when = np.where(zero.any(axis=0), zero.argmax(axis=0), len(path))
-    first = among[np.argsort(when, kind="stable")][: min(2, zero.any(axis=0).sum())].tolist()
+    first = among[np.argsort(when, kind="stable")][: min(most - 1, zero.any(axis=0).sum())].tolist()
     large = among[np.argsort(-np.abs(path[0, among]), kind="stable")].tolist()
-    return [*first, *(k for k in large if k not in first)][:3]
+    return [*first, *(k for k in large if k not in first)][:most]
 
 
 def _told(method: str, path: Array) -> str:
