@@ -44,6 +44,22 @@ def test_json_goes_to_standard_output_alone(capsys):
     assert err == ""
 
 
+def test_workers_do_not_change_what_is_told(tmp_path, classes_file, capsys, monkeypatch):
+    monkeypatch.setattr("tinyreg.cli.options.find_spec", lambda name: None)  # no pictures
+    options = [*QUICK, "--data", str(classes_file), "--convergence", "1", "--json"]
+    options += ["--out", str(tmp_path)]
+    contents = []
+    for workers in ("1", "2"):
+        assert main(["compare", *options, "--fresh", "--workers", workers]) == 0
+        contents.append(json.loads(capsys.readouterr().out))
+    assert [c["settings"] for c in contents] == [contents[0]["settings"]] * 2
+    runs = [[(r["method"], r["objective"], r["history"]["total"]) for r in c["runs"]]
+            for c in contents]  # fmt: skip
+    assert runs[0] == runs[1]
+    assert main(["compare", *options]) == 0
+    assert json.loads(capsys.readouterr().out) == contents[1]  # with its times: all was kept
+
+
 def test_progress_is_shown_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert main(["compare", *QUICK, "--methods", "none"]) == 0
@@ -115,6 +131,7 @@ BAD = [
     ["--penalty", "l0"],
     ["--optimizer", "lion"],
     ["--epochs", "0"],
+    ["--workers", "0"],
     ["--batch-size", "0"],
     ["--hidden", "8,x"],
     ["--hidden", "-3"],

@@ -14,15 +14,18 @@ import pytest
 from tests.support.commands import QUICK
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-# With two workers and one walk, so that one of them waits.
-ENDLESS = ["path", "--workers", "2", "--lams", "1e-4", "--first-epochs", "100000", "--seeds", "0"]
-ENDLESS += ["--methods", "proximal"]
+# With two workers and one task, so that one of them waits.
+ENDLESS = ["--workers", "2", "--seeds", "0", "--methods", "proximal"]
+COMMANDS = {
+    "path": [*ENDLESS, "--lams", "1e-4", "--first-epochs", "100000"],
+    "compare": [*ENDLESS, "--convergence", "0", "--epochs", "100000"],
+}
 
 
-def start(*arguments):
+def start(*arguments, **environment):
     command = [sys.executable, "-m", "tinyreg", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, **pipes, start_new_session=True)
+    return subprocess.Popen(command, **pipes, start_new_session=True, env=os.environ | environment)
 
 
 def until(condition):
@@ -48,6 +51,7 @@ def alive(group):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
     ("signals", "to_all", "status", "told"),
     [
@@ -56,17 +60,20 @@ def alive(group):
         ([signal.SIGKILL], False, -9, None),
     ],
 )
-def test_a_path_that_is_stopped_leaves_one_line_and_no_worker(signals, to_all, status, told):
-    process = start(*ENDLESS)
+def test_a_study_that_is_stopped_leaves_one_line_and_no_worker(
+    command, signals, to_all, status, told, tmp_path
+):
+    process = start(command, *COMMANDS[command], TMPDIR=str(tmp_path))
     until(lambda: len(alive(process.pid)) >= 3)
     try:
         for number in signals:
             (os.killpg if to_all else os.kill)(process.pid, number)
             time.sleep(0.02)
         assert (process.communicate(timeout=60), process.returncode) == (
-            ("", f"tinyreg path: {told}\n" if told else ""), status,
+            ("", f"tinyreg {command}: {told}\n" if told else ""), status,
         )  # fmt: skip
         until(lambda: not alive(process.pid))
+        assert not (told and os.listdir(tmp_path))  # the file of the data
     finally:  # an endless process is not to outlive its test
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

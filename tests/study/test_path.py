@@ -637,23 +637,6 @@ def local():
     return Local(1.0)
 
 
-@pytest.mark.parametrize("make", [ThreadPoolExecutor, ProcessPoolExecutor])
-def test_a_path_that_is_cancelled_keeps_what_is_finished_and_trains_nothing_more(make):
-    settings = SETTINGS | {"seeds": range(4), "lams": [1e-3, 1e-2], "epochs": 1}
-    executor = make(1)
-
-    def stop(line):
-        executor.shutdown(wait=False, cancel_futures=True)
-
-    result = tr.path(*data(), **settings, executor=executor, progress=stop)
-    assert {(f.lam, f.reason) for f in result.failures} == {(1e-3, "cancelled")}
-    cancelled = {(f.method, f.seed) for f in result.failures}
-    whole = measures(tr.path(*data(), **settings))
-    kept = [point for point in whole if (point["method"], point["seed"]) not in cancelled]
-    assert measures(result) == kept
-    assert 2 * len(result.failures) + len(kept) == len(whole) == 16
-
-
 def test_walks_that_wait_for_other_peoples_workers_are_cancelled_by_an_error():
     def fails(line):
         raise RuntimeError(line)

@@ -30,6 +30,7 @@ def add_options(add: options.Add) -> None:
     add("--epochs", type=int, default=60, help="default 60")
     steps = "also run the full-batch solvers for so many steps (default 200; 0 for none)"
     add("--convergence", type=int, default=200, metavar="STEPS", help=steps)
+    options.add_workers(add, "runs")
     options.add_output(add, "comparison", " and the first seed's models")
 
 
@@ -41,15 +42,12 @@ def run(arguments: Namespace) -> int:
         data.X, data.y, arguments.test_share, arguments.split_seed, task == "classification"
     )
     parts, scaling, target_scaling = options.standardised(arguments, task, *split)
-    comparison = compare(
-        *parts,
-        task=task,
-        penalty=options.penalty(arguments, arguments.lam),
-        convergence=arguments.convergence,
-        out=out,
-        fresh=arguments.fresh,
-        **options.study_settings(arguments, data.y),
-    )
+    with options.workers(arguments) as executor:
+        comparison = compare(
+            *parts, task=task, penalty=options.penalty(arguments, arguments.lam), executor=executor,
+            convergence=arguments.convergence, out=out, fresh=arguments.fresh,
+            **options.study_settings(arguments, data.y),
+        )  # fmt: skip
     comparison.columns = data.columns
     if out is not None:
         command = {name: getattr(arguments, name) for name in options.OF_A_MODEL}

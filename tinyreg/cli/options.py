@@ -9,7 +9,8 @@ import math
 import sys
 from argparse import Action, Namespace
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -34,7 +35,8 @@ from tinyreg.study.model import Model
 from tinyreg.study.path import LambdaPath
 from tinyreg.study.runs import TASKS
 from tinyreg.study.store import check_folder
-from tinyreg.validate import Array, check_choice
+from tinyreg.study.workers import Workers
+from tinyreg.validate import Array, check_choice, check_integer
 
 PENALTIES: dict[str, Callable[[float], Penalty]] = {
     "l1": L1,
@@ -157,6 +159,22 @@ def add_output(add: Add, name: str, more: str = "") -> None:
     add("--out", metavar="DIR", help=f"write {name}.json, {name}.png{more} there; {kept}")
     add("--fresh", action="store_true", help="begin anew, whatever DIR/runs holds")
     add("--json", action="store_true", help="print the JSON in place of the table")
+
+
+def add_workers(add: Add, tasks: str) -> None:
+    """--workers."""
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        help=f"processes for the {tasks} (default 1); best with OMP_NUM_THREADS=1",
+    )
+
+
+def workers(arguments: Namespace) -> AbstractContextManager[Executor | None]:
+    """The processes of --workers; None where one is enough, which is this one."""
+    n = check_integer("--workers", arguments.workers, least=1)
+    return Workers(n) if n > 1 else nullcontext()
 
 
 def study_settings(arguments: Namespace, y: Array) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from argparse import Namespace
-from contextlib import nullcontext
 
 import numpy as np
 
@@ -12,8 +11,6 @@ from tinyreg.cli import options
 from tinyreg.core.training import METHODS
 from tinyreg.datasets.splits import train_test_split
 from tinyreg.study.path import path
-from tinyreg.study.workers import Workers
-from tinyreg.validate import check_integer
 
 SUMMARY = "walk up λ from dense to sparse: what does a zero cost?"
 DESCRIPTION = (
@@ -33,7 +30,7 @@ def add_options(add: options.Add) -> None:
     options.add_training(add, METHODS, "subgradient,proximal")
     add("--first-epochs", type=int, default=40, help="at the first λ (default 40)")
     add("--epochs", type=int, default=20, help="at each later λ (default 20)")
-    add("--workers", type=int, default=1, help="processes to spread the walks over (default 1)")
+    options.add_workers(add, "walks")
     options.add_output(add, "path")
 
 
@@ -54,8 +51,7 @@ def run(arguments: Namespace) -> int:
     parts, scaling, target_scaling = options.standardised(
         arguments, task, X, y, X_val, y_val, X_test, y_test
     )
-    workers = check_integer("--workers", arguments.workers, least=1)
-    with Workers(workers) if workers > 1 else nullcontext() as executor:
+    with options.workers(arguments) as executor:
         result = path(
             *parts, lams=_lams(arguments.lams), task=task, executor=executor, out=out,
             penalty=options.penalty(arguments, 1.0), first_epochs=arguments.first_epochs,

@@ -10,9 +10,10 @@ import itertools
 import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,6 +43,7 @@ from tinyreg.study.runs import (
     write_json,
 )
 from tinyreg.study.store import Store
+from tinyreg.study.workers import check_executor, name, run_all, run_alone
 from tinyreg.validate import Array, Data, check_choice, check_function, check_integer
 
 COMPARED = ("none", *METHODS, "svrg")
@@ -249,6 +251,38 @@ class Comparison:
         )  # fmt: skip
 
 
+class Task(NamedTuple):
+    """The arguments of a run; as method "convergence" that of the full-batch solvers."""
+
+    setup: Setup
+    method: str
+    seed: int
+    convergence: int
+
+
+def perform(
+    task: Task, progress: Callable[[str], None] = lambda text: None
+) -> tuple[Run | Convergence, Array]:
+    """What is measured, and the parameters in the end, none of the full-batch solvers."""
+    setup, method, seed, convergence = task
+    if method != "convergence":
+        run, net = train_and_measure(setup, method, seed, convergence, progress)
+        return run, net.params
+    start, (X, y) = setup.objective(seed, setup.penalty), setup.parts["train"]
+    return converge(start, X, y, convergence, progress, setup.weight), np.empty(0)
+
+
+def lost(task: Task, error: Exception) -> tuple[Run | Convergence, Array]:
+    """As `run_all` asks it: a worker that died may have died of another task."""
+    if isinstance(error, CancelledError):
+        raise CancelledError(f"{name(task)}: cancelled by the executor") from error
+    try:
+        return run_alone(perform, task)
+    except BrokenExecutor as e:
+        told = f"{name(task)}: the worker died: {type(e).__name__}: {e}"
+        raise ChildProcessError(told) from e
+
+
 def compare(
     X: Data,
     y: ArrayLike,
@@ -267,6 +301,7 @@ def compare(
     batch_size: int = 32,
     dtype: str = "float64",
     convergence: int = 0,
+    executor: Executor | None = None,
     out: str | PathLike[str] | None = None,
     fresh: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -293,11 +328,15 @@ def compare(
         `tinyreg.study.convergence`). And FISTA goes on from the end of each penalised run, for half
         as many steps at most, or where F is convex five times as many, which reach an optimum as a
         rule: the noise of batches keeps weights away from 0 that are 0 there.
+    executor : concurrent.futures.Executor, optional
+        As `path` takes it; each run is one task, and so are the full-batch solvers. Times of runs
+        beside each other are of a busy machine.
     out : path, optional
         A folder, in whose `runs` each run is kept as it ends. The same call again, with more or
         fewer methods and seeds, takes the runs of the same settings from there, and removes others.
     fresh : bool, whether to begin anew whatever `out` holds
-    progress : function of a line of text, called after each epoch, and for each solver
+    progress : function of a line of text, called after each epoch, and for each solver;
+        with an executor after each run
 
     Returns
     -------
@@ -307,7 +346,11 @@ def compare(
     ------
     DivergenceError : if a run diverges; its message names the method and the seed
     ValueError, TypeError
-        If an argument is not as it should be or `out` cannot be written, before anything is trained
+        If an argument is not as it should be or `out` cannot be written, before anything is
+        trained; or the executor cannot take a run
+    OSError, CancelledError
+        If a worker dies or cannot read the data; if the executor cancels a run. As for any error,
+        the runs before it, and others that had begun, come to their end, and are kept in `out`.
 
     Warns
     -----
@@ -328,6 +371,7 @@ def compare(
     """
     check_integer("convergence", convergence, least=0)
     check_function("progress", progress)
+    check_executor(executor)
     progress = progress or (lambda text: None)
     setup = Setup(
         {"train": (X, y), "test": (X_test, y_test)}, COMPARED,
@@ -344,27 +388,38 @@ def compare(
         warn_if_unscaled(setup.parts["train"][1])
     store = Store(out, fresh, "comparison", setup, progress, convergence=convergence)
 
-    def restored(kept: dict[str, Any], params: Array) -> tuple[Run, MLP]:
-        net = start.net.copy()
-        net.params = params
-        return Run(**kept | {"history": History(**kept["history"])}), net
-
-    runs: list[Run] = []
-    networks: dict[str, MLP] = {}
-    for seed, method in itertools.product(setup.seeds, setup.methods):
-        found = store.find(method, seed, restored)
-        if found is None:
-            found = train_and_measure(setup, method, seed, convergence, progress)
-            store.keep(method, seed, dataclasses.asdict(found[0]), found[1].params)
-        runs.append(found[0])
-        networks.setdefault(method, found[1])
-    full_batch = None
+    tasks = [
+        Task(setup, method, seed, convergence)
+        for seed, method in itertools.product(setup.seeds, setup.methods)
+    ]
     if convergence:
-        full_batch = store.find("convergence", first, lambda kept, _: Convergence.from_dict(kept))
-        if full_batch is None:
-            full_batch = converge(start, *setup.parts["train"], convergence, progress, setup.weight)
-            store.keep("convergence", first, full_batch.to_dict())
+        tasks.append(Task(setup, "convergence", first, convergence))
+    found: dict[Task, Any] = {}
+    networks = {method: start.net.copy() for method in setup.methods}
+
+    def take(task: Task, result: tuple[Any, Array]) -> None:
+        found[task], params = result
+        if task.seed == first and task.method in networks:
+            networks[task.method].params = params
+
+    def keep(task: Task, result: tuple[Any, Array]) -> None:
+        store.keep(task.method, task.seed, dataclasses.asdict(result[0]), result[1])
+        take(task, result)
+
+    def restored(kept: dict[str, Any], params: Array) -> tuple[Any, Array]:
+        if "history" not in kept:
+            return Convergence.from_dict(kept), params
+        start.net.check_params(params)
+        return Run(**kept | {"history": History(**kept["history"])}), params
+
+    for each in tasks:
+        if (kept := store.find(each.method, each.seed, restored)) is not None:
+            take(each, kept)
+    left = [each for each in tasks if each not in found]
+    run_all(perform, left, executor, store, keep, lost)
     store.prune()
+    full_batch = found[tasks.pop()] if convergence else None
+    runs = [found[each] for each in tasks]
 
     versions = {"python": platform.python_version(), "numpy": np.__version__}
     settings = setup.settings(convergence=convergence, always=always(setup, "test"), **versions)

@@ -45,7 +45,8 @@ from tinyreg.study.runs import (
     write_json,
 )
 from tinyreg.study.store import Store
-from tinyreg.study.walk import Failure, Point, Walk, Walked, is_solved, walk_all, with_lam
+from tinyreg.study.walk import Failure, Point, Walk, Walked, is_solved, lost, walk, with_lam
+from tinyreg.study.workers import check_executor, run_all
 from tinyreg.validate import Array, Data
 
 SHARES_SHOWN = (0.5, 0.8, 0.9, 0.95)
@@ -337,7 +338,10 @@ def path(
     first_epochs, epochs : int; at the first λ, and at each later one
     seeds : sequence of int; each method walks once for each
     executor : concurrent.futures.Executor, optional
-        Any PEP 3148 executor; a walk (method, seed) is one task. Left out, they run here.
+        Any PEP 3148 executor; a walk (method, seed) is one task. Left out, they run here. Data of
+        more than 1 MiB go to other processes by a file, once: in `out`, which workers on other
+        machines must see, or in a temporary folder. An `np.memmap` goes by its own file. With
+        OMP_NUM_THREADS=1 in the environment, workers do not fight over the cores.
     out : path, optional
         A folder, in whose `runs` each walk is kept as it ends. The same call again, with more or
         fewer methods and seeds, takes the walks of the same settings from there, and removes others
@@ -355,6 +359,7 @@ def path(
     ValueError, TypeError
         If an argument is not as it should be, `out` cannot be written, or the executor cannot take
         a walk (processes need a loss, a penalty and an optimizer that can be pickled).
+    OSError : if the file of the data cannot be written, or a worker cannot read it
 
     Warns
     -----
@@ -383,8 +388,7 @@ def path(
     )  # fmt: skip
     lams = _check_lams(np.geomspace(1e-5, 1e-1, 17) if lams is None else lams)
     first_epochs = validate.check_integer("first_epochs", first_epochs, least=1)
-    if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise TypeError(f"executor must be a PEP 3148 executor, got {validate.describe(executor)}")
+    check_executor(executor)
     first = setup.seeds[0]
     start = setup.objective(first, with_lam(setup.penalty, lams[0]))
     for part in setup.parts:
@@ -410,31 +414,33 @@ def path(
     ]
     walked: dict[Walk, Walked] = {}
 
-    def take(walk: Walk, result: Walked) -> None:  # of later seeds without the parameters
-        walked[walk] = result if walk.seed == first else result._replace(params=np.empty(0))
+    def take(task: Walk, result: Walked) -> None:  # of later seeds without the parameters
+        walked[task] = result if task.seed == first else result._replace(params=np.empty(0))
+
+    def keep(task: Walk, result: Walked) -> None:
+        take(task, result)
+        if result.failure is None:
+            points = [dataclasses.asdict(point) for point in result.points]
+            store.keep(task.method, task.seed, points, result.params)
 
     def restored(kept: list[dict[str, Any]], params: Array) -> Walked:
         return Walked([Point(**p) for p in kept], params.reshape(len(kept), start.net.n_params))
 
-    for walk in tasks:
-        if (kept := store.find(walk.method, walk.seed, restored)) is not None:
-            take(walk, kept)
-    left = [walk for walk in tasks if walk not in walked]
-    for walk, result in walk_all(left, executor, progress):
-        take(walk, result)
-        if result.failure is None:
-            points = [dataclasses.asdict(point) for point in result.points]
-            store.keep(walk.method, walk.seed, points, result.params)
+    for each in tasks:
+        if (kept := store.find(each.method, each.seed, restored)) is not None:
+            take(each, kept)
+    left = [each for each in tasks if each not in walked]
+    run_all(walk, left, executor, store, keep, lost)
     store.prune()
     return LambdaPath(
         settings,
-        points=[point for walk in tasks for point in walked[walk].points],
-        failures=[failure for walk in tasks if (failure := walked[walk].failure) is not None],
+        points=[point for each in tasks for point in walked[each].points],
+        failures=[failure for each in tasks if (failure := walked[each].failure) is not None],
         template=template,
         params={
-            walk.method: {p.lam: params for p, params in zip(*walked[walk][:2], strict=True)}
-            for walk in tasks
-            if walk.seed == first
+            each.method: {p.lam: params for p, params in zip(*walked[each][:2], strict=True)}
+            for each in tasks
+            if each.seed == first
         },
     )
 

@@ -35,6 +35,7 @@ from tinyreg.sparsity.measures import (
     near_zero_share,
     zero_share,
 )
+from tinyreg.study.sharing import Shared
 from tinyreg.validate import Array, Data, Sparse
 
 NAMED = 10  # inputs at most, in a line
@@ -93,20 +94,33 @@ class Setup:
         tables, targets, self.columns = _samples(parts, self.dtype)
         self.task, self.loss = _task_and_loss(targets["y"], task, loss)
         self.classes: Array | None = None
-        self.class_weight, self.weight = class_weight, None
+        self.class_weight, weight = class_weight, None
         if self.task == "classification":
             self.classes, *arrays = encode_labels(**targets)
             if class_weight is not None:
-                self.weight = class_weights(targets["y"], class_weight)
+                weight = class_weights(targets["y"], class_weight)
         elif class_weight is not None:
             raise ValueError(f"class_weight goes with classes, not with {self.task}")
         else:
             arrays = [validate.as_numbers(name, y) for name, y in targets.items()]
-        self.parts = dict(zip(parts, zip(tables, arrays, strict=True), strict=True))
+        self.data = Shared(
+            (dict(zip(parts, zip(tables, arrays, strict=True), strict=True)), weight)
+        )
         n_outputs = math.prod(arrays[0].shape[1:]) if self.classes is None else len(self.classes)
         layers = [len(self.columns), *validate.check_list("hidden", hidden), n_outputs]
         net = MLP(layers, activation, self.dtype)
         self.sizes, self.activation, self.penalty = list(net.sizes), activation, penalty
+
+    @property
+    def parts(self) -> dict[str, tuple[Array | Sparse, Array]]:
+        return self.data.read()[0]
+
+    @property
+    def weight(self) -> Array | None:
+        return self.data.read()[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"columns": []}  # there may be many, and none is needed to train
 
     def objective(self, seed: int, penalty: Penalties) -> Objective:
         """F for a new network."""
@@ -136,8 +150,8 @@ class Setup:
 
     def told(self, **own: Any) -> dict[str, str]:
         """All that a run depends on beside its method and its seed, in words; of arrays a hash."""
-        values = vars(self) | own | {"numpy": np.__version__}
-        for name in ("parts", "methods", "seeds", "columns", "classes", "class_weight"):
+        values = vars(self) | own | {"numpy": np.__version__, "weight": self.weight}
+        for name in ("data", "methods", "seeds", "columns", "classes", "class_weight"):
             del values[name]
         for part, (X, y) in self.parts.items():
             values |= zip(names(part), (X, y), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -54,7 +55,7 @@ class Store:
         if fresh and out is None:
             raise ValueError("fresh goes with out, the folder whose runs are not to be used")
         self.folder = None if out is None else check_folder("out", out) / "runs"
-        self.study, self.progress = study, progress
+        self.study, self.progress, self.data = study, progress, setup.data
         self.settings = {} if out is None else setup.told(**own)
         self.current: set[Path] = set()  # the files of this call
         for place in () if self.folder is None else (self.folder.parent, self.folder):
@@ -92,6 +93,10 @@ class Store:
             arrays: dict[str, Any] = {name: json.dumps(texts[name]).encode() for name in texts}
             write_arrays(path, KIND, VERSION, **arrays, params=params)
             self.current.add(path)
+
+    def shared(self) -> contextlib.AbstractContextManager[None]:
+        """Within it the data of the setup go to processes by a file, which lies here."""
+        return self.data.by_file(self.folder, self.study)
 
     def prune(self) -> None:
         """Remove the runs of this study that are not of this call."""

@@ -3,18 +3,16 @@
 Without hidden layers F is convex, and "proximal" goes to its minimum by `minimize`, on all samples:
 with L1 that is the lasso path. All else trains by `fit`.
 
-A walk is one task, a function of its arguments alone. Any PEP 3148 executor can run the tasks, and
-which one does not change the results.
+A walk is one task.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +25,7 @@ from tinyreg.solvers.duality import duality_gap
 from tinyreg.solvers.minimize import minimize
 from tinyreg.sparsity.measures import active_inputs, active_units, zero_share
 from tinyreg.study.runs import Setup, balanced, measured
-from tinyreg.study.workers import Workers
+from tinyreg.study.workers import Workers, name
 from tinyreg.validate import Array, describe
 
 STRENGTHS = ("lam", "l1", "l2")  # the fields of a penalty that are λs; the first is walked
@@ -216,7 +214,7 @@ def is_dead(net: MLP) -> bool:
 
 def walk(
     task: Walk,
-    visited: Callable[[Point], None] = lambda point: None,
+    progress: Callable[[str], None] = lambda text: None,
     visit: Callable[..., tuple[Point, Array, bool]] = visit,
 ) -> Walked:
     """The stops of one task, warm started; a failure is returned, with what came before it.
@@ -239,67 +237,19 @@ def walk(
             points, path = [], []
         points.append(point)
         path.append(params)
-        visited(point)
+        progress(f"{name(task)}, λ = {point.lam:.2e}")
         if dead and not down:
             break
     order = slice(None, None, -1 if down else 1)
     return Walked(points[order], np.array(path)[order], failure)
 
 
-def walk_alone(task: Walk) -> Walked:
-    """A walk in a process of its own, λ by λ: to know where it dies, if it does."""
+def lost(task: Walk, error: Exception) -> Walked:
+    """What came of a walk that was cancelled, or taken along by a worker that died.
+
+    It may not have been this walk that killed it: in a process of its own, λ by λ, that shows.
+    """
+    if isinstance(error, CancelledError):
+        return Walked([], np.array([]), Failure(task.method, task.seed, task.lams[0], "cancelled"))
     with Workers(1) as alone:
         return walk(task, visit=lambda *arguments: alone.submit(visit, *arguments).result())
-
-
-def walk_all(
-    tasks: Sequence[Walk], executor: Executor | None, progress: Callable[[str], None]
-) -> Iterator[tuple[Walk, Walked]]:
-    """Each task and its result, as they end, wherever they ran."""
-    if executor is None:
-        for task in tasks:
-            yield task, walk(task, lambda p: progress(f"{_name(p)}, λ = {p.lam:.2e}"))
-        return
-    of: dict[Future[Walked], Walk] = {}
-    ended: SimpleQueue[Future[Walked]] = SimpleQueue()  # `as_completed` waits for cancelled ones
-    try:
-        for task in tasks:
-            future = _submit(executor, task)
-            of[future] = task
-            future.add_done_callback(ended.put)
-        for _ in tasks:
-            future = ended.get()
-            task = of.pop(future)  # with its parameters
-            result = _result(task, future)
-            progress(f"{_name(task)} done")
-            yield task, result
-    finally:
-        if not isinstance(executor, Workers):  # whose processes are ended
-            for future in of:
-                future.cancel()
-
-
-def _name(one: Walk | Point) -> str:
-    return f"{one.method}, seed {one.seed}"
-
-
-def _submit(executor: Executor, task: Walk) -> Future[Walked]:
-    try:
-        return executor.submit(walk, task)
-    except BrokenExecutor as e:  # by one of the tasks before
-        future: Future[Walked] = Future()
-        future.set_exception(e)
-        return future
-
-
-def _result(task: Walk, future: Future[Walked]) -> Walked:
-    """What came of a task. `walk` never raises, so that an error is one of the executor."""
-    try:
-        return future.result()
-    except CancelledError:
-        return Walked([], np.array([]), Failure(task.method, task.seed, task.lams[0], "cancelled"))
-    except BrokenExecutor:  # a worker died, and took this walk along, its own or another's
-        return walk_alone(task)
-    except Exception as e:
-        wanted = "one that can run a walk; loss, penalty and optimizer go to processes by pickle"
-        raise TypeError(f"executor must be {wanted}; got {type(e).__name__}: {e}") from e
