@@ -24,7 +24,10 @@ EXPLAINED = [
     *(hand_example(penalty=R) for R in PENALTIES),
     (tr.Objective(tr.MLP((20, 5, 3)), tr.SoftmaxCrossEntropy(), tr.L1(0.1)), np.eye(2, 20), [0, 2]),
 ]
-DOCUMENTS = [tr.explain(*case).document() for case in EXPLAINED]
+DOCUMENTS = [
+    *(tr.explain(*case).document() for case in EXPLAINED),
+    tr.check_gradients(*EXPLAINED[0]).document(),
+]
 
 
 def tree(markup):
@@ -51,7 +54,13 @@ def test_a_formula_keeps_its_characters(formula):
     plain = "".join(math.itertext())
     for above, character in {"\u22a4": "ᵀ", "′": "'"}.items():
         plain = plain.replace(above, character)
-    expected = formula.replace("⁻⁵", "−5").replace("²", "2").replace("₊", "+").replace("_", "")
+    expected = (
+        formula.replace("√|", "|")
+        .replace("⁻⁵", "−5")
+        .replace("²", "2")
+        .replace("₊", "+")
+        .replace("_", "")
+    )
     assert re.sub(r"\s", "", plain) == re.sub(r"\s", "", expected)
 
 
@@ -66,8 +75,13 @@ def test_a_formula_keeps_its_characters(formula):
                     '<mo stretchy="false" lspace="0" rspace="0">)</mo>'),
         ("1 where z > 0, 0 elsewhere",
          '<mn>1</mn><mspace width="0.2em"/><mtext>where</mtext><mspace width="0.2em"/><mi>z</mi>'
-         "<mo>&gt;</mo><mn>0</mn><mo>,</mo><mn>0</mn><mspace width=\"0.2em\"/>"
-         "<mtext>elsewhere</mtext>"),
+         '<mo>&gt;</mo><mn>0</mn><mo>,</mo><mspace width="0.2em"/><mn>0</mn>'
+         '<mspace width="0.2em"/><mtext>elsewhere</mtext>'),
+        ("λ √|g|",
+         '<mi>λ</mi><mspace width="0.2em"/>'
+         '<msqrt><mo stretchy="false" lspace="0" rspace="0">|</mo><mi>g</mi>'
+         '<mo stretchy="false" lspace="0" rspace="0">|</mo></msqrt>'),
+        ("a < b", "<mi>a</mi><mo>&lt;</mo><mi>b</mi>"),
         ("db1 = column sums of dz1",
          '<mi mathvariant="normal">d</mi><msub><mi>b</mi><mn>1</mn></msub><mo>=</mo>'
          '<mtext>column sums of</mtext><mspace width="0.2em"/><mi mathvariant="normal">d</mi>'
@@ -118,6 +132,24 @@ def test_a_table_has_headers_and_their_scopes():
     assert [(th.get("scope"), th.text) for th in root.iter("th")] == [("col", "F"), ("row", "prox")]
     assert root.find(".//caption").text == "one <seed>"
     assert root.find(".//p").text == "a < b"
+
+
+def test_what_scrolls_sideways_is_reached_by_keyboard_and_has_a_name():
+    small, wide = np.eye(2), np.arange(10.0)
+    pieces = [
+        Table(["", "`w`", "gap"], [["a", 1.0, 2.0]]), Table(["", "F"], [], caption="of <one>"),
+        Table([""], [["a"]]), equation("A", small, small, "=", small), equation("b < c", wide),
+    ]  # fmt: skip
+    boxes = [box for box in tree(fragment(Document("", pieces))).iter("div") if box.get("tabindex")]
+    assert [(box.get("tabindex"), box.get("role")) for box in boxes] == [("0", "group")] * 4
+    names = [box.get("aria-label") for box in boxes]
+    assert names == ["w, gap", "of <one>", "Table", "Numbers of b < c"]
+
+
+@pytest.mark.parametrize("lone", ["²", "₊", "ᵀ x", "√", "", "^", "–"])
+def test_any_text_is_a_formula(lone):
+    plain = "".join(ET.fromstring(mathml(lone)).itertext())
+    assert plain == lone.replace(" ", "")
 
 
 def test_lines_with_columns_keep_their_spaces():

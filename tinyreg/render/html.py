@@ -13,7 +13,16 @@ from importlib.resources import files
 
 import numpy as np
 
-from tinyreg.render.document import Document, Equation, Heading, Lines, Piece, Table, marked
+from tinyreg.render.document import (
+    COLUMNS,
+    Document,
+    Equation,
+    Heading,
+    Lines,
+    Piece,
+    Table,
+    marked,
+)
 from tinyreg.render.mathml import mathml
 
 # What the browser may load for the page: what is in it.
@@ -88,14 +97,21 @@ def _lines(lines: Sequence[str]) -> str:
     return f"<p>{'<br>'.join(map(escape, lines))}</p>"
 
 
+def _box(kind: str, label: str) -> str:
+    """The attributes of a box that may scroll sideways, for keyboards and screen readers."""
+    name = escape(label.replace("`", "")) or "Table"
+    return f'class="{kind}" role="group" tabindex="0" aria-label="{name}"'
+
+
 def _table(table: Table) -> str:
     head, *rows = table.cells(mathml, escape)
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     headers = "".join(f'<th scope="col">{h}</th>' if h else "<td></td>" for h in head)
     body = "\n".join(f"<tr>{_row(row, table.left)}</tr>" for row in rows)
     notes = f'\n<p class="notes">{"<br>".join(map(escape, table.notes))}</p>' if table.notes else ""
+    box = _box("wide", table.caption or ", ".join(filter(None, table.headers)))
     return (
-        f'<div class="wide"><table>{caption}\n<thead><tr>{headers}</tr></thead>\n'
+        f"<div {box}><table>{caption}\n<thead><tr>{headers}</tr></thead>\n"
         f"<tbody>\n{body}\n</tbody></table></div>{notes}"
     )
 
@@ -112,15 +128,19 @@ def _equation(equation: Equation) -> str:
     """The formula with its shapes, and below it the numbers, whose cells tell row and column."""
     shapes = f' <span class="shapes">{mathml(told)}</span>' if (told := equation.shapes()) else ""
     parts, k = ['<span class="sign">=</span>'], 0
+    box = 'class="numbers"'
     for cells, item in zip(equation.cells(escape), equation.numbers, strict=True):
         if isinstance(item, str):
             parts.append(f'<span class="sign">{cells}</span>')
             continue
-        parts.append(_array(cells, k, np.atleast_2d(item).shape))
+        shape = np.atleast_2d(item).shape
+        if shape[1] >= COLUMNS:  # which may be wider than a phone
+            box = _box("numbers", f"Numbers of {equation.formula}")
+        parts.append(_array(cells, k, shape))
         k += 1
     return (
         f'<div class="equation"><p>{mathml(equation.formula)}{shapes}</p>\n'
-        f'<div class="numbers">{" ".join(parts)}</div></div>'
+        f"<div {box}>{' '.join(parts)}</div></div>"
     )
 
 

@@ -10,6 +10,7 @@ TOKEN = re.compile(
     r"|(?P<base>[A-Za-z])(?P<index>\d+)"  # W1
     r"|(?P<of>[A-Za-z]+|[Σℓ])_(?P<letter>[a-z])"  # y_k, Σ_n, argmin_v
     r"|(?P<words>[A-Za-z]{2,}(?: (?!d[a-z]\d)[a-z]{2,})*)"
+    r"|(?P<root>√\|[a-z]\|)"  # √|g|
     r"|(?P<name>[A-Za-zλησθℓφΦ∂])"
     r"|(?P<number>\d+(?:\.\d+)?|½)"
     r"|(?P<above>[²ᵀ']|⁻⁵)"
@@ -18,7 +19,7 @@ TOKEN = re.compile(
     r"|(?P<sign>.)"
 )
 ABOVE = {"²": "<mn>2</mn>", "ᵀ": "<mo>\u22a4</mo>", "'": "<mo>′</mo>", "⁻⁵": "<mn>−5</mn>"}
-SPACED = "=+−⊙·←>/,"  # signs that have a space of their own
+SPACED = "=+−⊙·←<>/"  # signs that have a space of their own
 THIN = '<mspace width="0.2em"/>'
 SUM = '<mo lspace="0" rspace="0">Σ</mo>'
 
@@ -46,9 +47,12 @@ def mathml(formula: str) -> str:
                 row.append(_name(text))
             case "number":
                 row.append(f"<mn>{text}</mn>")
-            case "above":
+            case "root":
+                bar = _sign("|", first=False)
+                row.append(f"<msqrt>{bar}{_name(text[2])}{bar}</msqrt>")
+            case "above" if row:
                 row[-1] = f"<msup>{row[-1]}{ABOVE[text]}</msup>"
-            case "below":
+            case "below" if row:
                 row[-1] = f"<msub>{row[-1]}<mo>+</mo></msub>"
             case "space":
                 if before not in SPACED and after[:1] not in SPACED:
