@@ -35,6 +35,7 @@ import numpy as np
 import tinyreg as tr
 from tinyreg.files import write_arrays
 from tinyreg.render.text import text_table
+from tinyreg.study import path as module
 from tinyreg.study import walk
 from tinyreg.study.workers import Workers
 
@@ -59,12 +60,12 @@ class Measured:
         self.walks = {method: [] for method in METHODS}
         self.firsts = {method: [] for method in METHODS}
         self.packs, self.takes, self.sizes = [], [], []
-        original, began = walk.walk, time.perf_counter()
-        walk.walk = self._watched(original)
+        original, began = module.walk, time.perf_counter()
+        module.walk = self._watched(original)
         try:
             study(seeds, **how)
         finally:
-            walk.walk = original
+            module.walk = original
         whole = time.perf_counter() - began
         busy = sum(map(sum, self.walks.values())) + sum(self.packs) + sum(self.takes)
         self.before = whole - busy
@@ -79,7 +80,7 @@ class Measured:
             self.walks[task.method].append(time.perf_counter() - began)
             self.firsts[task.method].append(result.points[0].seconds)
             began = time.perf_counter()
-            sent = pickle.dumps((walk.walk_alone, task))
+            sent = pickle.dumps((walk.lost, task))
             self.packs.append(time.perf_counter() - began)
             came = pickle.dumps(result)
             began = time.perf_counter()

@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 import re
 from functools import cache
+from importlib.util import find_spec
 
 import pytest
 
@@ -20,6 +21,7 @@ MODULES = {
     info.name.removeprefix("tinyreg."): importlib.import_module(info.name)
     for info in pkgutil.walk_packages(tr.__path__, "tinyreg.")
     if info.name != "tinyreg.__main__"
+    and (info.name != "tinyreg.estimators" or find_spec("sklearn"))
 }
 NEEDS_AN_EXTRA = {"Comparison.plot", "LambdaPath.plot"}  # matplotlib
 CALLED_BY_FIT = {"DivergenceError.in_training"}

@@ -53,7 +53,7 @@ Data
     class_weights        sample weights with which each class counts the same
 
 At home in scikit-learn
-    estimators           SparseMLPClassifier and SparseMLPRegressor; needs scikit-learn
+    tinyreg.estimators   SparseMLPClassifier, SparseMLPRegressor; needs scikit-learn
 
 A pass, written out
     explain              formulas, shapes, numbers of one pass forward and one back

@@ -447,9 +447,9 @@ def check_function(name: str, value: object) -> None:
 
 
 def check_pair(value: Any) -> Any:
-    """X and y, in a tuple or a list."""
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"must be a pair (X, y), got {describe(value)}")
+    """X and y, in a tuple or a list, and the weights of the samples if they have any."""
+    if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+        raise TypeError(f"must be (X, y) or (X, y, sample_weight), got {describe(value)}")
     return value
 
 

@@ -451,7 +451,7 @@ def test_divergence_raises_no_warnings_of_its_own():
         ({"dropout": 1.0}, ValueError, "dropout must be < 1"),
         ({"dropout": -0.1}, ValueError, "dropout must be a finite number >= 0"),
         ({"sample_weight": np.ones(3)}, ValueError, "sample_weight must have shape"),
-        ({"validation_data": np.ones(3)}, TypeError, r"validation_data: must be a pair \(X, y\)"),
+        ({"validation_data": np.ones(3)}, TypeError, r"validation_data: must be \(X, y\) or"),
         (
             {"validation_data": (np.ones((3, 4)), [0, 1, 2])},
             ValueError,
@@ -603,3 +603,12 @@ def test_a_step_allocates_at_most_three_vectors_of_parameters(name):
     run = partial(step, objective, optimizer, state, gradient, method)
     run()
     assert traced(run) < 3.5 * 8 * net.n_params
+
+
+def test_validation_samples_may_have_weights():
+    net, weight = tr.MLP((4, 3, 1), seed=0), np.array([1.0, 0.0, 3.0])
+    X, y = np.random.default_rng(0).normal(size=(3, 4)), np.array([1.0, 2.0, 3.0])
+    held_out = (X, y, weight)
+    history = tr.fit(net, X, y, loss=tr.SquaredError(), epochs=2, validation_data=held_out)
+    errors = 0.5 * (net.forward(X).ravel() - y) ** 2
+    assert history.validation_loss[-1] == pytest.approx((errors[0] + 3 * errors[2]) / 4, rel=1e-12)

@@ -94,7 +94,7 @@ def loky():
 @contextlib.contextmanager
 def dask():
     distributed = pytest.importorskip("distributed")
-    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with distributed.Client(processes=True, **settings) as client:
         yield client.get_executor()
 
@@ -330,12 +330,16 @@ def die():
 class Odd(Exception):
     """One that goes into a pickle and not out again."""
 
-    def __init__(self, first, second):
-        super().__init__(f"{first} {second}")
+    def __reduce_ex__(self, protocol):
+        return refuse, ()
+
+
+def refuse():
+    raise TypeError("an odd pickle")
 
 
 def odd():
-    raise Odd("very", "odd")
+    raise Odd("very odd")
 
 
 def boom():
@@ -385,6 +389,29 @@ def test_a_worker_that_dies_is_named_and_what_ended_is_kept(study, out, workers,
         assert {f"{study}-subgradient-{seed}.npz" for seed in seeds} <= set(before)
         assert all("proximal" not in name for name in before)
         ends_as_if_nothing_had_been(study, tmp_path, before)
+
+
+class Deadly(tr.L1):
+    """L1 whose prox ends the process, of a worker."""
+
+    def prox(self, w, step):
+        if "HERE" not in os.environ:
+            os._exit(3)
+        return super().prox(w, step)
+
+
+@forks
+@every
+def test_a_run_whose_worker_of_dask_dies_is_made_again_here(
+    study, monkeypatch, without_convergence
+):
+    """dask has an error of its own for that."""
+    settings = pytest.importorskip("dask").config
+    with settings.set({"distributed.scheduler.allowed-failures": 0}), dask() as executor:
+        monkeypatch.setenv("HERE", "yes")  # in processes that are made from now on
+        how = {"penalty": Deadly(1e-3), "seeds": (0,)}
+        result = run(study, **how, executor=executor)
+    assert numbers(result) == numbers(run(study, **how))
 
 
 @forks

@@ -24,7 +24,7 @@ from tinyreg.core.network import MLP, Block, Trace, backward_pass, forward_pass
 from tinyreg.core.penalties import Penalty
 from tinyreg.validate import Array, Data, Maybe
 
-ROWS, SPARSE_ROWS = 256, 16_384  # samples at once in a pass over all; dense ones fit the cache
+ROWS, SPARSE_ROWS = 256, 4_096  # samples at once in a pass over all; dense ones fit the cache
 STRETCH = 32_768  # numbers at once in a penalty that acts on each: likewise
 COMPLEX_STEP = 1e-30
 Penalties: TypeAlias = Penalty | Sequence[Penalty | None] | None

@@ -82,7 +82,7 @@ def fit(
     bias_penalty: Penalty | None = None, method: str = "subgradient",
     variance_reduction: bool = False, optimizer: Optimizer | None = None,
     epochs: int = 10, batch_size: int = 32, seed: int = 0, sample_weight: Maybe = None,
-    dropout: float = 0.0, validation_data: tuple[Data, Data] | None = None,
+    dropout: float = 0.0, validation_data: tuple[Data, ...] | None = None,
     callback: Callback | Sequence[Callback] | None = None,
     checkpoint: str | PathLike[str] | None = None, checkpoint_every: int = 1,
     resume: Memory | None = None,
@@ -101,7 +101,7 @@ def fit(
     seed : int; the same seed, machine and number of threads give bit-identical results
     sample_weight : (N,) array, optional: how much each sample counts in the mean
     dropout : float, 0 ≤ rate < 1, the share of hidden activations that each step drops
-    validation_data : (X, y), optional, measured at the end of each epoch
+    validation_data : (X, y) or (X, y, sample_weight), optional, measured after each epoch
     callback : function of (epoch, history), or several, for the end of each epoch 1, 2, …; where
         one returns True, as `EarlyStopping` does, the run stops
     checkpoint, checkpoint_every : path, optional, for a file that is written after each so many

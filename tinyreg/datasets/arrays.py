@@ -155,7 +155,7 @@ def read_svmlight(path: FilePath, columns: Sequence[str] | None) -> Read:
     Of the `columns` that are asked for, those without an entry in the file are all zeros.
     """
     try:
-        from sklearn.datasets import load_svmlight_file  # type: ignore[import-untyped]
+        from sklearn.datasets import load_svmlight_file
     except ImportError as e:
         wanted = "scikit-learn: pip install 'tinyreg[sklearn]'"
         raise ValueError(f"path: to read the svmlight file {path} takes {wanted}") from e

@@ -182,6 +182,8 @@ def _samples(
         width = None if columns is None else len(columns)
         table = validate.check_features(in_order(name, X, columns, dtype), width, dtype, name)
         columns = columns or own or unnamed(table.shape[1])
+        if type(table) is np.ndarray and not table.flags.forc:
+            table = table.copy()  # products of the same numbers differ where strides do
         tables.append(table)
         targets[y_name] = as_targets(y_name, y)
         validate.check_pairs(table, targets[y_name], name, y_name)

@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
-    CancelledError,
     Executor,
     Future,
     ProcessPoolExecutor,
@@ -185,14 +184,14 @@ def _cancel(futures: Iterable[Future[Any]]) -> None:
 def _result(future: Future[Any], task: T, lost: Callable[[T, Exception], R]) -> R:
     try:
         result, error = future.result()
-    except (BrokenExecutor, CancelledError) as e:
-        return lost(task, e)
     except OSError:  # of the file of the data
         raise
-    except Exception as e:
+    except (TypeError, AttributeError, pickle.PicklingError) as e:
         wanted = "one that can run a task; loss, penalty and optimizer go to processes by pickle"
         came = f"{type(e).__name__} at {name(task)}: {e}"
         raise TypeError(f"executor must be {wanted}; got {came}") from e
+    except Exception as e:  # each engine has its own for a worker that died
+        return lost(task, e)
     if error is not None:
         raise error
     return result
