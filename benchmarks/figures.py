@@ -31,7 +31,8 @@ def draw(command: str, folder: Path) -> None:
 def shrink(picture: Path, into: Path) -> None:
     """The same picture in few colours."""
     with Image.open(picture) as image:
-        image.convert("RGB").quantize(COLOURS).save(into, optimize=True)
+        few = image.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE)  # rare ones too
+        few.save(into, optimize=True)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ MAY_IMPORT = {
     "study": UPPER,
     "explain": UPPER,
     "estimators": LOWER,
-    "notebook": (*UPPER, "__init__"),
+    "notebook": UPPER,
     "cli": (*UPPER, "__init__"),
-    "__init__": UPPER,
+    "__init__": (*UPPER, "notebook"),
     "__main__": ("cli",),
 }
 NEEDED = {"numpy", "scipy", "tinyreg"} | sys.stdlib_module_names

@@ -93,6 +93,7 @@ from tinyreg.datasets.labels import class_weights
 from tinyreg.datasets.tables import load_table
 from tinyreg.errors import DivergenceError, GradientCheckError
 from tinyreg.explain.explanation import Explanation, explain
+from tinyreg.notebook import show_in_notebooks
 from tinyreg.solvers.duality import lambda_max
 from tinyreg.solvers.minimize import minimize
 from tinyreg.solvers.stopping import EarlyStopping
@@ -139,6 +140,8 @@ __all__ = [  # in reading order
     "DivergenceError",
     "GradientCheckError",
 ]
+
+show_in_notebooks()
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,7 +1,11 @@
 """`tinyreg compare`: its options reach the runs, its results the screen and the files."""
 
 import json
+import re
+import shlex
 import sys
+from base64 import b64encode
+from html import escape
 from importlib.util import find_spec
 
 import numpy as np
@@ -26,14 +30,23 @@ def test_compare_prints_a_table_and_a_sentence_and_writes_files(tmp_path, capsys
     assert err.startswith("wrote ")
     assert err.count("\n") == 1
     assert "\r" not in err
+    page = (folder / "report.html").read_text("utf-8")
+    assert {*re.findall(r"\d+\.\d+", out)} <= {*re.findall(r"\d+\.\d+", page)}
+    assert escape(shlex.join(["tinyreg", "compare", *QUICK, "--out", str(folder)])) in page
     if find_spec("matplotlib") is not None:
-        assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
+        picture = (folder / "comparison.png").read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert b64encode(picture).decode() in page
+        assert re.search(r'<img [^>]*alt="Objective F[^"]*proximal', page)
 
 
 def test_the_picture_is_left_out_without_matplotlib(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tinyreg.cli.options.find_spec", lambda name: None)
     assert main(["compare", *QUICK, "--methods", "none", "--out", str(tmp_path)]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "none.npz", "runs"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "comparison.json", "none.npz", "report.html", "runs"
+    }  # fmt: skip
+    assert "<img" not in (tmp_path / "report.html").read_text("utf-8")
     assert "install tinyreg[plot]" in capsys.readouterr().err
 
 

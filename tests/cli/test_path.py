@@ -22,6 +22,9 @@ def test_path_prints_tables_and_writes_files(tmp_path, capsys, monkeypatch, work
     content = json.loads((tmp_path / "path.json").read_text(encoding="utf-8"))
     assert len(content["points"]) == 8
     assert content["settings"]["lams"] == [1e-4, 1e-2]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert {*re.findall(r"\d+\.\d+e-\d+", out)} <= {*re.findall(r"\d+\.\d+e-\d+", page)}
+    assert "--lams 1e-4,1e-2" in page
 
 
 def test_the_same_command_takes_the_walks_from_the_folder(tmp_path, capsys, monkeypatch):

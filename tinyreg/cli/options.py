@@ -28,11 +28,13 @@ from tinyreg.datasets.digits import load_digits
 from tinyreg.datasets.labels import class_of_each, encode_labels, task_of
 from tinyreg.datasets.scaling import Scaling
 from tinyreg.datasets.tables import Table, read_table
-from tinyreg.files import load_npz
+from tinyreg.files import load_npz, replacing
+from tinyreg.render.html import picture
 from tinyreg.sparsity.groups import GroupLasso
 from tinyreg.study.comparison import Comparison
 from tinyreg.study.model import Model
 from tinyreg.study.path import LambdaPath
+from tinyreg.study.report import report
 from tinyreg.study.runs import TASKS
 from tinyreg.study.store import check_folder
 from tinyreg.study.workers import Workers
@@ -234,11 +236,14 @@ def finish(
     progress("")
     if out is not None:
         result.to_json(out / f"{name}.json")
-        note = "; for the picture install tinyreg[plot]"
+        shown, note = "", "; for the picture install tinyreg[plot]"
         if find_spec("matplotlib") is not None:
-            result.plot(out / f"{name}.png", *plot)
-            note = f" and {out / name}.png"
-        print(f"wrote {out / name}.json{note}", file=sys.stderr)
+            words = result.plot(out / f"{name}.png", *plot)
+            shown, note = picture((out / f"{name}.png").read_bytes(), words), f", {name}.png"
+        with replacing(out / "report.html") as file:
+            page = report(result.document(), result.settings, shown, arguments.line)
+            file.write(page.encode())
+        print(f"wrote {out / name}.json, report.html{note}", file=sys.stderr)
     print(json.dumps(result.to_dict()) if arguments.json else result)
 
 

@@ -231,8 +231,8 @@ class Comparison:
         """Write `to_dict()` to a file."""
         write_json(path, self.to_dict())
 
-    def plot(self, path: str | PathLike[str], image_shape: tuple[int, int] | None = None) -> None:
-        """Draw the comparison to a file; needs matplotlib (the extra `plot`)."""
+    def plot(self, path: str | PathLike[str], image_shape: tuple[int, int] | None = None) -> str:
+        """Draw it to a file; returns what that shows in words. Needs matplotlib (extra `plot`)."""
 
         def curves(name: str) -> dict[str, Array]:
             of_all = {method: self.of(method, "history") for method in self.networks}
@@ -242,12 +242,13 @@ class Comparison:
             c.solver: ([], [], []) if c.diverged else (c.objective, c.stationarity, c.seconds)
             for c in (self.convergence.curves if self.convergence else [])
         }
-        plot_comparison(
+        return plot_comparison(
             path, objectives=curves("total"), zeros=curves("exact_zeros"),
             scores=curves("validation_score"), score=self._score,
             weights={method: net.weights for method, net in self.networks.items()},
             seed=self.settings["seeds"][0], image_shape=image_shape, solvers=solvers,
             rates=RATES if self.convergence and self.convergence.convex else {},
+            names=self.columns, bound=self.convergence.bound if self.convergence else None,
         )  # fmt: skip
 
 

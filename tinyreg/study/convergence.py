@@ -76,6 +76,12 @@ class Convergence:
     curves: list[Curve]
     best: float
 
+    @property
+    def bound(self) -> float | None:
+        """What F cannot fall below, where a duality gap proves one."""
+        ends = [min(c.objective) - c.gap for c in self.curves if c.gap is not None]
+        return max(ends, default=None)
+
     def __str__(self) -> str:
         return to_text(self.document())
 

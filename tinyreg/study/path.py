@@ -257,11 +257,11 @@ class LambdaPath:
         """Write `to_dict()` to a file."""
         write_json(path, self.to_dict())
 
-    def plot(self, path: str | PathLike[str]) -> None:
+    def plot(self, path: str | PathLike[str]) -> str:
         """Draw score against sparsity, and the weights along the path, to a file.
 
         Without hidden layers each weight of the first seed is a curve, with them each input: the
-        norm of its weights. Needs matplotlib (the extra `plot`).
+        norm of its weights. Needs matplotlib (the extra `plot`). Returns in words what is shown.
         """
         measures = (f"{self._score}_score", "exact_zeros", "near_zeros")
         walks = {
@@ -280,7 +280,7 @@ class LambdaPath:
             rows = [np.linalg.norm(W, axis=1) if deep else W.ravel() for W in layers.values()]
             if rows:
                 curves[method] = np.array([*layers]), np.array(rows)
-        plot_path(
+        return plot_path(
             path, score=self._score, walks=walks, curves=curves, names=names,
             chosen={method: self.best(method) for method in walks},
             title="norm of each input's weights" if deep else "weights",
