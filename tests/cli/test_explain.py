@@ -213,7 +213,7 @@ def test_of_a_sparse_table_the_numbers_that_are_not_0_are_shown(content):
         (["--data", "digits", "--row", "1797"], "--row must be below 1797"),
         (["--data", "two.csv", "--sizes", "2,1", "--loss", "squared", "--row", "2"],
          "--row must be below 2"),
-        (["--sizes", "2,2", "--target", "q"], "--target goes with --data, got q"),
+        (["--sizes", "2,2", "--target", "q"], "--target goes with --x, a sample of your own"),
         (["--target", "1,0"], "--target goes with"),
         (["--seed", "1"], "--seed goes with"),
         (["--model", "x.npz", "--seed", "1"], "--seed does not go with --model"),
@@ -244,6 +244,7 @@ def test_of_a_sparse_table_the_numbers_that_are_not_0_are_shown(content):
          "X must be finite in float32"),
         (["--x", "1,2", "--target", "dog", "--model", "model.npz"],
          "--target must be one of ant, bee, cat, got 'dog'"),
+        (["--data", "two.csv"], "columns for this network, got 2; --sizes 2,... makes another"),
         (["--data", "kinds.csv", "--no-standardise", "--model", "model.npz"],
          "--no-standardise does not go with a model"),
         (["--no-standardise"], "--no-standardise goes with --data and a file"),
@@ -267,3 +268,18 @@ def test_bad_commands_are_one_line_and_status_2(options, message, capsys):
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("tinyreg explain: error: ")
     assert message in err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--target", "y", "--data", "two.csv", "--sizes", "2,2,1", "--loss", "squared"],
+        ["--target", "1,0", "--x", "1,2"],
+        ["--target", "1", "--x", "1,2", "--loss", "softmax"],
+    ],
+)
+def test_the_advice_for_a_target_alone_can_be_followed(options, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two.csv").write_text("a,b,y\n1,2,0.5\n-1,0,0.25\n0,1,2\n")
+    assert main(["explain", *options]) == 0
+    assert "one pass forward, one pass back" in capsys.readouterr().out

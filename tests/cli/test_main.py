@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -88,6 +89,104 @@ def test_version_and_help(told):
         assert option in text
 
 
+@pytest.mark.parametrize("columns", ["50", "80", "200"])
+def test_help_has_an_example_and_fits_80_columns(told, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    for command in ([], *([name] for name in COMMANDS)):
+        text = told(*command, "--help")[0].out
+        assert max(map(len, text.splitlines())) <= 80
+        example = text.partition("\nexample:\n  tinyreg ")[2].splitlines()
+        assert example
+        assert all(line.endswith(" \\") for line in example[:-1])
+
+
+WRITES = {
+    "explain": ["explain"],
+    "check": ["check", "--sizes", "4,3,2"],
+    "predict": ["predict", "--data", "digits", "--model"],
+    "compare": ["compare", *QUICK, "--methods", "none"],
+    "path": ["path", *PRINTS_JSON["path"], "--seeds", "0"],
+    "help": ["--help"],
+    "help of one": ["path", "--help"],
+    "version": ["--version"],
+}
+
+
+def in_a_shell(arguments, streams, **variables):
+    """The command with its streams as a shell sets them, and what each of them got."""
+    command = shlex.join([sys.executable, "-m", "tinyreg", *arguments])
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | variables
+    return subprocess.run(
+        ["bash", "-c", f"{command} {streams}"], capture_output=True, env=env, timeout=120
+    )
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_results_that_cannot_be_written_are_one_line_and_status_2(what, model, monkeypatch, capsys):
+    arguments = [*WRITES[what], *([str(model)] if what == "predict" else [])]
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it where it is closed
+    assert main(arguments) == 2
+    sys.stdout.close()
+    name = "tinyreg" if "--" in arguments[-1] else f"tinyreg {arguments[0]}"
+    assert capsys.readouterr().err == f"{name}: error: standard output: Bad file descriptor\n"
+
+
+CLOSED = "tinyreg explain: error: standard output: Bad file descriptor\n"
+FULL = "tinyreg check: error: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("what", "streams", "status", "told"),
+    [
+        ("explain", ">&-", 2, CLOSED),
+        ("version", ">&-", 2, CLOSED.replace(" explain", "")),
+        ("explain", "2>&-", 0, ""),
+        ("explain", "<&-", 0, ""),
+        ("check", "<&- >&- 2>&-", 2, ""),
+        ("check", ">/dev/full", 2, FULL),
+        ("explain", ">/dev/full 2>&1", 2, ""),
+    ],
+)
+def test_closed_and_full_streams(what, streams, status, told):
+    done = in_a_shell(WRITES[what], streams)
+    assert (done.returncode, done.stderr.decode()) == (status, told)
+    assert done.stdout[:11] == (b"A 2-2-2 net" if status == 0 else b"")
+
+
+def test_an_error_does_not_go_where_results_go():
+    assert in_a_shell(["explain", "--lr", "0"], "2>&-").stdout == b""
+
+
+def test_help_is_no_success_on_a_full_disk_that_python_writes_to_at_once():
+    assert in_a_shell(["--help"], ">/dev/full", PYTHONUNBUFFERED="1").returncode == 2
+
+
+def test_without_standard_output_a_file_can_be_written(tmp_path):
+    file = tmp_path / "pass.txt"
+    done = in_a_shell(["explain", "--out", str(file)], "<&- >&- 2>&-")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert file.read_text(encoding="utf-8").startswith("A 2-2-2 net")
+
+
+@pytest.mark.parametrize(
+    "variables", [{"LANG": "C", "LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}], ids=str
+)
+def test_a_path_that_is_not_utf_8_is_shown_escaped(tmp_path, variables):
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.csv")
+    arguments = ["explain", "--sizes", "2,2", "--data", os.fsdecode(path)]
+    done = in_a_shell(arguments, "", **variables)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
+    assert done.stderr.endswith(b"caf\\udce9.csv'\n")
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write("a,b,y\n" + "1,2,0\n2,1,1\n" * 9)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    done = in_a_shell(arguments, "", **variables)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"caf?.csv" in done.stdout
+
+
 @pytest.mark.parametrize("command", PRINTS_JSON)
 def test_every_command_prints_json_alone_and_no_escape_off_a_terminal(command, capsys):
     assert main([command, *PRINTS_JSON[command], "--json"]) == 0
@@ -101,7 +200,8 @@ def test_every_command_prints_json_alone_and_no_escape_off_a_terminal(command, c
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_an_example_that_it_takes(command, told, monkeypatch):
     text = told(command, "--help")[0].out
-    example = re.search(r"^example:\n  tinyreg (.+)$", text, re.MULTILINE)[1].split()
+    example = re.search(r"^example:\n  tinyreg (.+)", text, re.MULTILINE | re.DOTALL)[1]
+    example = example.replace("\\\n", " ").split()
     assert example[0] == command
     taken = []
     monkeypatch.setattr(f"tinyreg.cli.{command}.run", lambda arguments: taken.append(1) or 0)

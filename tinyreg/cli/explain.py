@@ -93,8 +93,10 @@ def _refuse_what_does_not_go_together(arguments: Namespace, by_hand: bool) -> No
         raise ValueError("--x goes with --target, what the outputs should be")
     if arguments.no_standardise and arguments.data in (None, "digits"):
         raise ValueError("--no-standardise goes with --data and a file")
-    of_others = ("dtype", "seed", *["target"] * (arguments.x is None))
-    for name in options.given(arguments, *of_others) if by_hand else ():
+    if arguments.target is not None and arguments.x is None and arguments.data in (None, "digits"):
+        told = "--x, a sample of your own, or with --data FILE and --sizes (or --model)"
+        raise ValueError(f"--target goes with {told}")
+    for name in options.given(arguments, "dtype", "seed") if by_hand else ():
         raise ValueError(f"--{name} goes with --sizes, --weights, --model or --data")
 
 

@@ -2,22 +2,27 @@
 
 Results go to standard output, progress and errors to standard error. The exit status is 0; 1 where
 a gradient failed its check or a walk broke off; 2 where an argument or a file is not as it should
-be, or training diverged (one line, no traceback); 130 after Ctrl-C and 143 after SIGTERM.
+be, training diverged, or results could not be written (one line, no traceback); 130 after Ctrl-C
+and 143 after SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import io
 import math
 import os
 import re
+import shlex
+import shutil
 import signal
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import tinyreg
 from tinyreg.cli import check, compare, explain, path, predict
@@ -33,6 +38,9 @@ COMMANDS = {
     "path": path,
 }
 PATIENCE = 3.0  # seconds
+UNWRITABLE = (errno.EBADF, errno.EIO, errno.ENOSPC)  # of a file there is a name as well
+COLUMNS = 80  # of --help, also where a terminal has more
+EXAMPLE = "tinyreg compare --data digits --out comparison"
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,40 +49,82 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        print(message, end="", file=file)  # argparse's own says nothing where this fails
+
+
+class Help(argparse.HelpFormatter):
+    """Paragraphs are filled; one with indented lines stands as it is."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=min(shutil.get_terminal_size().columns, COLUMNS) - 2)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = text.strip().split("\n\n")
+        return "\n\n".join(p if "  " in p else textwrap.fill(p, width) for p in parts) + "\n"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command of `argv`, sys.argv[1:] if left out, and return the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks λ shows ? in its place
-            stream.reconfigure(errors="replace")
-    arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+    _open_streams()
+    told, words = "tinyreg", sys.argv[1:] if argv is None else argv
     try:
+        try:
+            arguments = _parser().parse_args(_joined(words))
+        finally:  # --help leaves from here
+            sys.stdout.flush()
+        told, arguments.line = f"tinyreg {arguments.command}", shlex.join(["tinyreg", *words])
         if argv is None:  # the process is ours
             _listen()
         status = int(arguments.run(arguments))
         sys.stdout.flush()
         return status
     except (ValueError, TypeError, OSError, MemoryError, DivergenceError) as e:
-        if isinstance(e, OSError) and e.errno in (errno.EPIPE, errno.ENOSPC):
-            # Python would complain, at exit, of what it could not write to standard output.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go(sys.stdout)
         if isinstance(e, BrokenPipeError):  # the reader (head, say) has seen enough
             return 0
-        progress("")
         message = " ".join(str(e).split())
-        print(f"tinyreg {arguments.command}: error: {message}", file=sys.stderr)
+        if isinstance(e, OSError) and e.filename is None and e.errno in UNWRITABLE:
+            message = f"standard output: {e.strerror}"
+        with contextlib.suppress(OSError):
+            progress("")
+            print(f"{told}: error: {message}", file=sys.stderr)
+        _let_go(sys.stderr)
         return 2
     except KeyboardInterrupt as e:
         signum = signal.Signals(*e.args or [signal.SIGINT])
         out = getattr(arguments, "out", None)
         kept = f"; the same command goes on from the finished runs in {out}" if out else ""
         progress("")
-        print(f"tinyreg {arguments.command}: stopped by {signum.name}{kept}", file=sys.stderr)
+        print(f"{told}: stopped by {signum.name}{kept}", file=sys.stderr)
         return 128 + signum
     finally:
         if argv is None:  # nothing is left to be stopped
             for one in SIGNALS:
                 signal.signal(one, signal.SIG_IGN)
+
+
+def _let_go(stream: TextIO) -> None:
+    """Python would complain, at exit, of what it could not write."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _open_streams() -> None:
+    """Let each stream be there, a closed one too, and take any letter.
+
+    A closed stream would leave its number to the next file that is opened. Writing to the one that
+    stands for standard output fails, as it should, for it is opened for reading.
+    """
+    sys.stdin = sys.stdin or os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    # A terminal that lacks λ shows ? in its place; messages show what no path in UTF-8 has.
+    for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _joined(argv: Sequence[str]) -> list[str]:
@@ -102,17 +152,21 @@ def _listen() -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="tinyreg", description=(tinyreg.__doc__ or "").partition("\n")[0])
+    told: dict[str, Any] = {"formatter_class": Help}
+    summary = (tinyreg.__doc__ or "").partition("\n")[0]
+    parser = Parser(prog="tinyreg", description=summary, epilog=_example(EXAMPLE), **told)
     parser.add_argument("--version", action="version", version=f"tinyreg {tinyreg.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        of_command = commands.add_parser(
-            name,
-            help=command.SUMMARY,
-            description=command.DESCRIPTION,
-            epilog=f"example:\n  {command.EXAMPLE}\n",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        told |= {"help": command.SUMMARY, "description": command.DESCRIPTION}
+        of_command = commands.add_parser(name, epilog=_example(command.EXAMPLE), **told)
         of_command.set_defaults(run=command.run)
         command.add_options(of_command.add_argument)
     return parser
+
+
+def _example(command: str) -> str:
+    """The command as a shell takes it, in lines that fit."""
+    parts = re.sub("(--[^ ]+) (?!-)", "\\1\xa0", command)  # no line ends between option and value
+    lines = textwrap.wrap(parts, COLUMNS - 10, break_on_hyphens=False, break_long_words=False)
+    return "example:\n  " + " \\\n      ".join(lines).replace("\xa0", " ")

@@ -242,7 +242,7 @@ def finish(
             shown, note = picture((out / f"{name}.png").read_bytes(), words), f", {name}.png"
         with replacing(out / "report.html") as file:
             page = report(result.document(), result.settings, shown, arguments.line)
-            file.write(page.encode())
+            file.write(page.encode(errors="backslashreplace"))
         print(f"wrote {out / name}.json, report.html{note}", file=sys.stderr)
     print(json.dumps(result.to_dict()) if arguments.json else result)
 
@@ -319,7 +319,10 @@ def raw(arguments: Namespace, objective: Objective, model: Model | None, n: int 
         return Raw(Model(net, loss, unnamed(n_in), classes), X, y, None)
     X, y, columns, target = table(arguments, data, model)
     if X.shape[1] != n_in:
-        raise ValueError(f"--data must have {n_in} columns for this network, got {X.shape[1]}")
+        other = "" if model or arguments.sizes else f"; --sizes {X.shape[1]},... makes another"
+        raise ValueError(
+            f"--data must have {n_in} columns for this network, got {X.shape[1]}{other}"
+        )
     if model is not None:
         return Raw(dataclasses.replace(model, loss=loss), X, y, data)
     classes, scaling, target_scaling = None, None, None

@@ -36,7 +36,7 @@ def run(arguments: Namespace) -> int:
     """Print the predictions, or the inputs; 0."""
     model = Model.load(arguments.model)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # as files are read
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # as files are read
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if arguments.inputs:
         norms = dict(zip(model.columns, np.linalg.norm(model.net.weights[0], axis=1), strict=True))

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tinyreg.render.document import Document, Equation, Heading, Lines, Piece, Table, marked, number
 
+# What is wider than a line is made smaller.
 PREAMBLE = r"""\documentclass{article}
 \usepackage[a4paper,margin=2cm]{geometry}
-\usepackage{amsmath}
+\usepackage{amsmath,graphicx}
+\newsavebox{\whole}
+\newcommand{\least}{\ifdim\width>\linewidth\linewidth\else\width\fi}
+\newcommand{\narrowed}{\resizebox{\least}{!}{\usebox{\whole}}}
+\newenvironment{fit}{\begin{lrbox}{\whole}}{\end{lrbox}\narrowed}
+\setcounter{MaxMatrixCols}{20}
 \setlength{\parindent}{0pt}
 \setlength{\parskip}{1ex}
+\sloppy
 \begin{document}
 """
+LINE = 84  # digits in a line of formulas, about
+ROWS = 40  # of a table on one page
+WORD = 24  # letters, after which a word may be broken
+BREAK = "\u200b"  # where
 SYMBOLS = {
     "λ": r"\lambda ", "η": r"\eta ", "θ": r"\theta ", "σ": r"\sigma ", "Φ": r"\Phi ",
     "φ": r"\varphi ", "ℓ": r"\ell ", "∂": r"\partial ", "Σ": r"\sum ", "⊙": r"\odot ",
@@ -32,7 +43,12 @@ SPECIAL = re.compile(r"[\\{}$&#^_%~<>|]|⁻⁵|[^\x00-\x7f]")
 IN_PROSE = {
     **{character: f"\\{character}" for character in "{}$&#_%"},
     **{character: rf"\ensuremath{{{character}}}" for character in "<>|"},
-    **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
+    **{
+        BREAK: r"\allowbreak{}",
+        "\\": r"\textbackslash{}",
+        "^": r"\textasciicircum{}",
+        "~": r"\textasciitilde{}",
+    },
     **{symbol: rf"\ensuremath{{{meaning.strip()}}}" for symbol, meaning in SYMBOLS.items()},
 }
 
@@ -50,14 +66,40 @@ def in_line(formula: str) -> str:
 
 
 def aligned(equation: Equation) -> str:
-    """The formula, its shapes, and the numbers, with a new line for the result."""
+    """The formula, its shapes, and the numbers, with a new line for the result.
+
+    Long lines are broken before a sign, and in a product of arrays before a dot.
+    """
     left, _, right = tex(equation.formula).partition("=")
-    shapes, cells = tex(equation.shapes()), equation.cells(tex, _number)
-    first = [right.strip() + (r" \qquad " + shapes if shapes else "")] if right else []
-    numbers = " ".join(n if isinstance(n, str) else _matrix(n) for n in cells)
-    sides = [*first, *numbers.split(" = ")]
-    lines = " \\\\\n".join(f"&= {side}" for side in sides)
+    shapes = tex(equation.shapes())
+    formula = [*re.split(r" (?=\+ )", right.strip()), *([rf"\qquad {shapes}"] if shapes else [])]
+    sides, signs = [formula, [""]] if right else [[""]], ""
+    for item, cell in zip(equation.numbers, equation.cells(tex, _number), strict=True):
+        if not isinstance(item, str):
+            sides[-1].append(signs + (cell if isinstance(cell, str) else _matrix(cell)))
+            signs = ""
+        elif item == "=":
+            sides[-1][-1] = f"{sides[-1][-1]} {signs}".strip()
+            sides.append([])
+            signs = ""
+        else:
+            signs += f"{cell} "
+    lines = " \\\\\n".join(line for side in sides for line in _broken(side))
     return f"\\begin{{aligned}}\n{left.strip()} {lines}\n\\end{{aligned}}"
+
+
+def _broken(side: Sequence[str]) -> Iterator[str]:
+    """One side of an equation, in lines that are not too long if its parts are not."""
+    line, width = "&=", 0
+    for part in filter(None, side):
+        rows = re.sub(r"\\(begin|end){pmatrix}", "", part).split(r" \\ ")
+        cells = [re.sub(r"\\[A-Za-z]+|[{}^_ ]", "", row).split("&") for row in rows]
+        needed = sum(max(map(len, column)) + 2 for column in zip(*cells, strict=True))
+        if width > 0 and width + needed > LINE:
+            yield line
+            line, width = r"&\quad" + r" \cdot" * part.startswith(r"\begin"), 0
+        line, width = f"{line} {part}", width + needed
+    yield line
 
 
 def tex(formula: str) -> str:
@@ -69,7 +111,8 @@ def tex(formula: str) -> str:
     """
     formula = re.sub(r"\|(.*?)\|", r"⌊\1⌋", formula.replace("√|g|", "√"))
     formula = re.sub("‖(.*?)‖", r"⌈\1⌉", formula)
-    return TOKEN.sub(_token, formula)
+    translated = TOKEN.sub(_token, formula)
+    return translated.replace(", ", r"\text{, }") if r"\text{" in translated else translated
 
 
 def _token(token: re.Match[str]) -> str:
@@ -78,8 +121,10 @@ def _token(token: re.Match[str]) -> str:
     if token["letter"]:
         return f"{token['letter']}_{{{token['index']}}}"
     if words := token["words"]:
-        prose = " " in words or "where" in words
-        return rf"\text{{ {words} }}" if prose else rf"\operatorname{{{words}}}"
+        prose = " " in words or words in ("where", "elsewhere")
+        before = " " * (token.start() > 0 and token.string[token.start() - 2] != "=")
+        after = " " * (token.end() < len(token.string))
+        return rf"\text{{{before}{words}{after}}}" if prose else rf"\operatorname{{{words}}}"
     return SYMBOLS[token[0]]
 
 
@@ -104,7 +149,7 @@ def _latex(piece: Piece) -> str:
         case Lines(lines):
             return _lines(lines)
         case Equation():
-            return f"\\[\n{aligned(piece)}\n\\]"
+            return f"\\[\\begin{{fit}}\\(\\displaystyle\n{aligned(piece)}\n\\)\\end{{fit}}\\]"
         case Table():
             return _table(piece)
 
@@ -117,9 +162,11 @@ def _table(table: Table) -> str:
     columns = "l" * table.left + "r" * (len(table.headers) - table.left)
     above = [_prose(table.caption) + r" \\"] if table.caption else []
     below = [r"\\ " + _lines(table.notes)] if table.notes else []
-    begin = [r"\begin{center}\small", *above, f"\\begin{{tabular}}{{{columns}}}"]
-    end = [r"\end{tabular}", *below, r"\end{center}"]
-    return "\n".join([*begin, head, r"\hline", *rows, *end])
+    begin, end = f"\\begin{{fit}}\\begin{{tabular}}{{{columns}}}", r"\end{tabular}\end{fit}"
+    for i in range(0, len(rows), ROWS):
+        part = [head, r"\hline", *rows[i : i + ROWS]]
+        above += [begin, *part, end]
+    return "\n".join([r"\begin{center}\small", *above, *below, r"\end{center}"])
 
 
 def _lines(lines: Sequence[str]) -> str:
@@ -127,4 +174,5 @@ def _lines(lines: Sequence[str]) -> str:
 
 
 def _prose(text: str) -> str:
+    text = re.sub(rf"\S{{{WORD}}}(?=\S)", rf"\g<0>{BREAK}", text)
     return SPECIAL.sub(lambda special: IN_PROSE.get(special[0], "?"), text)

@@ -1,8 +1,13 @@
-"""Pictures of numbers, for those who have matplotlib (the extra `plot`)."""
+"""Pictures of numbers, for those who have matplotlib (the extra `plot`).
+
+Each returns a description of what it drew, in words, which is in the file as well where the format
+has a place for it: a page shows it to those who do not see the picture.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,27 +15,33 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tinyreg.files import replacing
+from tinyreg.render.document import number
 from tinyreg.validate import Array, check_choice
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
+# Each is at least 10 lighter than the one before (L* of CIE 1976), in the order none, svrg,
+# proximal, subgradient, naive, decoupled: told apart in grey, and whatever colours a reader sees.
 COLOURS = {
-    "none": "#666666",
-    "subgradient": "#D55E00",
-    "proximal": "#0072B2",
-    "decoupled": "#009E73",
-    "naive": "#CC79A7",
-    "svrg": "#56B4E9",
+    "none": "#1A1A1A",
+    "subgradient": "#C44E00",
+    "proximal": "#00589C",
+    "decoupled": "#2DBE98",
+    "naive": "#CC6FA3",
+    "svrg": "#332288",
 }
 # Methods that do the same in the end cover one another; so they differ in dashes as well.
 DASHES: dict[str, Any] = dict(
-    zip(COLOURS, ("-", "-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))), strict=True)
+    zip(COLOURS, ((0, (6, 1)), "-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))), strict=True)
 )
+MARKERS = dict(zip(COLOURS, "osD^vP", strict=True))
 STYLE: Any = {"axes.titlesize": "medium", "figure.titlesize": "medium", "legend.frameon": False}
+DESCRIPTION = {"png": "Description", "svg": "Description", "pdf": "Subject"}  # in the file
 WIDTH = 13.0  # inches
-SMALLEST = 1e-8  # |w| below this, and not 0, is drawn at the histogram's left end
+FEW = 12  # epochs at most, each of which gets a marker
 TILES = 36  # hidden units drawn of each network
+ROWS = 32  # inputs of a table at most, that are named
 DRAWN, NAMED = 300, 10  # weights along a path: at most so many, the largest of them by name,
 NAME = 30  # of which at most so many letters
+BESIDE: Any = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": "small"}  # a legend
 
 Curves: TypeAlias = Mapping[str, Array]  # of each method, (n_seeds, n_epochs)
 Weights: TypeAlias = Mapping[str, Sequence[Array]]  # of each method, the W of each layer
@@ -49,127 +60,229 @@ def plot_comparison(
     image_shape: tuple[int, int] | None,
     solvers: Solvers,
     rates: Mapping[str, float],
-) -> None:
+    names: Sequence[str] = (),
+    bound: float | None = None,
+) -> str:
     """Draw what happened over the epochs, where the weights ended, and what the units look at.
 
     `score` is "accuracy" or "R²"; `weights` are of one seed; `solvers` have objective, stationarity
     and seconds after each full-batch step (nothing, if they diverged), and `rates` the power of 1/k
     in the bounds of those that have one (none where F is not convex). With `image_shape`, each row
-    of X is an image.
+    of X is an image; `names` are the inputs'. `bound` is a number that F cannot fall below, where
+    one is proven.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    kind = _format(path)
-    heights = [3.6, 3.4, WIDTH / max(len(weights), 2) + 0.6, *([3.8] if solvers else [])]
-    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
-    bands: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
-    left, centre, right = bands[0].subplots(1, 3)
-    with rc_context(STYLE):
-        _draw_curves(left, objectives, "Objective F = L + R (training data)")
-        left.set_yscale("log")
-        left.yaxis.set_major_formatter("{x:g}")
-        left.yaxis.set_minor_formatter("{x:g}")
+    heights = [3.6, 3.4, WIDTH / max(len(weights), 2) + 1, *([3.8] if solvers else [])]
+    with _drawing(path, sum(heights)) as (figure, told):
+        bands: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+        left, centre, right = bands[0].subplots(1, 3)
+        told += _draw_curves(left, objectives, "Objective F = L + R (training data)")
+        if all((v[np.isfinite(v)] > 0).all() for v in objectives.values()):
+            _logarithmic(left)
         left.legend()
-        _draw_curves(centre, zeros, "Weights exactly 0, in %", 100)
+        told += _draw_curves(centre, zeros, "Weights exactly 0, in %", 100)
         centre.set_ylim(-4, 104)
-        _draw_curves(right, scores, f"Test {score}")
-        if score == "accuracy":
-            all_scores = np.concatenate([curves.ravel() for curves in scores.values()])
-            low, high = np.quantile(all_scores, 0.05), all_scores.max()
+        told += _draw_curves(right, scores, f"Test {score}")
+        seen = np.concatenate([curves.ravel() for curves in scores.values()])
+        if score == "accuracy" and np.isfinite(seen).all():
+            low, high = np.quantile(seen, 0.05), seen.max()
             right.set_ylim(max(0, low - 0.02), min(1, high) + 0.01)
-        _draw_histogram(bands[1].subplots(), weights, f"Where the weights ended (seed {seed})")
-        _draw_first_layers(bands[2], weights, image_shape, seed)
+        told += _draw_histogram(bands[1].subplots(), weights, seed)
+        told += _draw_first_layers(bands[2], weights, image_shape, names, seed)
         for band in bands[3:]:
-            _draw_convergence(band, solvers, rates)
-    _save(figure, path, kind)
+            told += _draw_convergence(band, solvers, rates, bound)
+    return " ".join(told)
 
 
-def _draw_curves(axes: Any, curves: Curves, title: str, scale: float = 1) -> None:
+def plot_history(path: str | PathLike[str], columns: Mapping[str, Sequence[float]]) -> str:
+    """Draw numbers of one training over its epochs, a panel for each."""
+    with _drawing(path, 2.6) as (figure, told):
+        panels = figure.subplots(1, len(columns), squeeze=False)[0]
+        for axes, (name, values) in zip(panels, columns.items(), strict=True):
+            words = _draw_curves(axes, {"none": np.array([values], float)}, name)
+            told += [word.replace(" none ", " ") for word in words]
+    return " ".join(told)
+
+
+@contextmanager
+def _drawing(path: str | PathLike[str], height: float) -> Iterator[tuple[Any, list[str]]]:
+    """A figure that is saved in the end, and the list of the sentences that describe it.
+
+    The format is what the path's ending names, and matplotlib knows; PNG without one.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.backend_bases import FigureCanvasBase
+        from matplotlib.figure import Figure
+    except ImportError as e:
+        raise ImportError("a picture needs matplotlib; install tinyreg[plot]") from e
+
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    kind = check_choice("the ending of path", Path(path).suffix[1:].lower() or "png", kinds)
+    told: list[str] = []
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        yield figure, told
+        _save(figure, path, kind, " ".join(told))
+
+
+def _save(figure: Any, path: str | PathLike[str], kind: str, told: str) -> None:
+    within = {"metadata": {DESCRIPTION[kind]: told}} if kind in DESCRIPTION else {}
+    with replacing(path) as file:
+        figure.savefig(file, dpi=110, format=kind, **within)
+
+
+def _words(what: str, values: Mapping[str, float]) -> str:
+    """What it is, and the numbers by name, as a sentence."""
+    return f"{what}: {'; '.join(f'{name} {number(x)}' for name, x in values.items())}."
+
+
+def _short(name: str) -> str:
+    """As much of a name as has room, on one line."""
+    return " ".join(name.split())[:NAME]
+
+
+def _logarithmic(axes: Any) -> None:
+    """A logarithmic axis upwards, where numbers differ much; as many along it as have room."""
+    from matplotlib.ticker import LogLocator
+
+    low, high = axes.dataLim.intervaly
+    if high < 5 * low:
+        return
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
+
+
+def _draw_curves(axes: Any, curves: Curves, title: str, scale: float = 1) -> list[str]:
     """The mean over seeds as a line, from the smallest to the largest as a band."""
+    ends = {}
     for method, values in curves.items():
         values, colour = scale * values, COLOURS[method]
-        epochs = np.arange(1, values.shape[1] + 1)
+        epochs, mean = np.arange(1, values.shape[1] + 1), values.mean(0)
+        style = {"ls": DASHES[method], "color": colour, "lw": 1.8, "label": method}
+        marker = MARKERS[method] if len(epochs) <= FEW else ""
         axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, lw=0)
-        axes.plot(epochs, values.mean(0), ls=DASHES[method], color=colour, lw=1.8, label=method)
+        axes.plot(epochs, mean, marker=marker, ms=4, **style)
+        ends[method] = mean[-1]
     axes.set(title=title, xlabel="epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.grid(alpha=0.25)
+    return [_words(f"{title}, after epoch {len(epochs)}", ends)]
 
 
-def _draw_histogram(axes: Any, weights: Weights, title: str) -> None:
+def _draw_histogram(axes: Any, weights: Weights, seed: int) -> list[str]:
     """log₁₀|w| for all weights of each network, exact zeros in a bar of their own."""
-    edges = np.linspace(np.log10(SMALLEST), 1, 64)
-    at_zero = edges[0] - 1.0
-    width = 0.8 / len(weights)
-    for place, (method, layers) in enumerate(weights.items()):
-        w, colour = np.abs(np.concatenate([W.ravel() for W in layers])), COLOURS[method]
-        logs = np.log10(np.clip(w[w > 0].astype(np.float64), SMALLEST, 10))
-        axes.hist(logs, edges, histtype="stepfilled", color=colour, alpha=0.15)
-        axes.hist(logs, edges, histtype="step", color=colour, lw=1.5, label=method)
-        zeros = np.count_nonzero(w == 0)
-        x = at_zero + (place - (len(weights) - 1) / 2) * width
-        axes.bar(x, zeros, width, color=colour, alpha=0.85)
-        axes.text(x, max(zeros, 0.8), zeros, ha="center", va="bottom", fontsize=8, color=colour)
+    sizes = {m: np.abs(np.concatenate([*map(np.ravel, Ws)])) for m, Ws in weights.items()}
+    logs = {m: np.log10(w[(w > 0) & (w < np.inf)], dtype=float) for m, w in sizes.items()}
+    zeros = {method: int(np.sum(w == 0)) for method, w in sizes.items()}
+    seen = np.concatenate([*logs.values()])
+    high = np.ceil(seen.max()) if seen.size else 0.0
+    low = np.floor(seen.min(initial=high - 2))
+    unit, edges = (high - low) / 8, np.linspace(low, high, 64)
+    width = 0.8 * unit / len(weights)
+    for place, (method, w) in enumerate(sizes.items()):
+        style = {"color": COLOURS[method], "ls": DASHES[method]}
+        label = f"{method}: {zeros[method]} of {len(w)} exactly 0"
+        axes.hist(logs[method], edges, histtype="stepfilled", color=COLOURS[method], alpha=0.15)
+        axes.hist(logs[method], edges, histtype="step", lw=1.5, label=label, **style)
+        x = low - unit + (place - (len(weights) - 1) / 2) * width
+        axes.bar(x, zeros[method], width, color=COLOURS[method])
     axes.set_yscale("log")
-    axes.set_ylim(bottom=0.7, top=3 * axes.get_ylim()[1])
-    axes.axvline(edges[0] - 0.4, color="black", lw=0.8, ls=":")
-    exponents = range(int(edges[0]), 2)
+    axes.set_ylim(bottom=0.7)
+    axes.axvline(low - unit / 2, color="black", lw=0.8, ls=":")
+    exponents = np.arange(low, high + 1, np.ceil((high - low) / 12)).astype(int)
     labels = ["exactly 0", *(f"$10^{{{exponent}}}$" for exponent in exponents)]
-    axes.set_xticks([at_zero, *exponents], labels)
+    axes.set_xticks([low - unit, *exponents], labels)
+    title = f"Where the weights ended (seed {seed})"
     axes.set(title=title, xlabel="|w|", ylabel="number of weights")
-    axes.legend(loc="upper left", bbox_to_anchor=(0.12, 1))
+    axes.legend(**BESIDE)
+    return [_words(f"{title}, exactly 0 of {len(w)}", zeros)]
 
 
-def _draw_convergence(figure: Any, solvers: Solvers, rates: Mapping[str, float]) -> None:
-    """F − F_best and stationarity, against steps and against seconds."""
-    panels = figure.subplots(1, 4)
-    best = min(min(objective, default=np.inf) for objective, _, _ in solvers.values())
-    for i, (solver, (objective, stationarity, seconds)) in enumerate(solvers.items()):
-        # Of a method that does not descend, the best so far; what is F_best itself has no place on
-        # a logarithmic axis.
-        above = np.minimum.accumulate(np.array(objective)) - best
-        above[above <= 0] = np.nan
+def _draw_convergence(
+    figure: Any, solvers: Solvers, rates: Mapping[str, float], bound: float | None
+) -> list[str]:
+    """F over its lower bound, where there is one, and stationarity: by steps and by seconds.
+
+    F − F_best would fall to nothing for the best, however far from the optimum it ended; F − bound
+    is never below F − F*.
+    """
+    titles = ["stationarity residual"] if bound is None else ["F − bound", "stationarity residual"]
+    panels = figure.subplots(1, 2 * len(titles))
+    ends: dict[str, dict[str, float]] = {title: {} for title in titles}
+    for method, (solver, (objective, stationarity, seconds)) in zip(
+        COLOURS, solvers.items(), strict=False
+    ):
         label = solver if objective else f"{solver}: diverged"
-        steps, style = np.arange(len(above)), {"color": f"C{i}", "lw": 1.5, "label": label}
-        for place, values in enumerate((above, stationarity)):
-            panels[2 * place].plot(steps, values, **style)
-            panels[2 * place + 1].plot(seconds, values, **style)
-        if objective and solver in rates:
-            # The slope of the theory's bound, hung on the curve's first step.
-            bound = above[1] * steps[1:] ** -rates[solver]
-            panels[0].plot(steps[1:], bound, color=f"C{i}", lw=1, ls=":", alpha=0.8)
+        style = {"color": COLOURS[method], "ls": DASHES[method], "lw": 1.5, "label": label}
+        style |= {"marker": MARKERS[method] if len(objective) <= FEW else "", "ms": 4}
+        shown, steps = [np.array(stationarity, float)], np.arange(len(objective))
+        if bound is not None:
+            # Of a method that does not descend, the best so far; rounding is no progress.
+            best = np.fmin.accumulate(np.array(objective, float))
+            shown.insert(0, np.maximum(best - bound, np.spacing(np.abs(best))))
+            if len(objective) > 1 and solver in rates:
+                # The slope of the theory's bound, hung on the curve's first step.
+                line = shown[0][1] * steps[1:] ** -rates[solver]
+                panels[0].plot(steps[1:], line, color=COLOURS[method], lw=1, ls=":", alpha=0.8)
+        for i, values in enumerate(shown):
+            panels[2 * i].plot(steps[1:], values[1:], **style)
+            panels[2 * i + 1].plot(seconds, values, **style)
+            if objective:
+                ends[titles[i]][solver] = values[-1]
     for i, axes in enumerate(panels):
         along, scale = ("seconds", "linear") if i % 2 else ("steps", "log")
-        title = "F − F_best" if i < 2 else "stationarity residual"
-        axes.set(xscale=scale, yscale="log", xlabel=along, title=title)
+        axes.set(xscale=scale, xlabel=along, title=titles[i // 2])
+        y = np.concatenate([line.get_ydata() for line in axes.lines])
+        if (y == 0).any():  # at the bottom
+            axes.set_yscale("symlog", linthresh=y[y > 0].min(initial=1))
+            axes.set_ylim(bottom=0)
+        else:
+            axes.set_yscale("log")
         axes.grid(alpha=0.25)
-    panels[0].legend(fontsize="x-small")
-    note = "dotted: O(1/√k), O(1/k), O(1/k²)" if rates else "not convex: no rate is known"
-    figure.suptitle(f"Full batch, from the first seed's weights ({note})")
+    panels[-1].legend(**BESIDE)
+    note = "no bound of F is known"
+    if bound is not None:
+        note = "F ≥ bound, by a duality gap; dotted: O(1/√k), O(1/k), O(1/k²)"
+    title = f"Full batch, from the first seed's weights ({note})"
+    figure.suptitle(title)
+    return [f"{title}.", *(_words(f"{what} in the end", of) for what, of in ends.items())]
 
 
 def _draw_first_layers(
-    figure: Any, weights: Weights, image_shape: tuple[int, int] | None, seed: int
-) -> None:
+    figure: Any,
+    weights: Weights,
+    image_shape: tuple[int, int] | None,
+    names: Sequence[str],
+    seed: int,
+) -> list[str]:
     panels = figure.subplots(1, len(weights), squeeze=False, gridspec_kw={"wspace": 0.06})[0]
     style = {"interpolation": "nearest", "aspect": "equal" if image_shape else "auto"}
+    told = []
     for axes, (method, layers) in zip(panels, weights.items(), strict=True):
         W = layers[0].astype(np.float64)
         picture = W if image_shape is None else _mosaic(W, image_shape)
         limit = np.quantile(np.abs(W), 0.99) or 1.0
-        colours = np.where(picture == 0, np.nan, picture)
-        axes.imshow(colours, cmap="RdBu_r", vmin=-limit, vmax=limit, **style)
-        # Exact zeros get a grey of their own, which no value of the colour map has.
-        axes.imshow(np.where(picture == 0, 0.62, np.nan), cmap="gray", vmin=0, vmax=1, **style)
-        axes.set(facecolor="white", xticks=[], yticks=[], frame_on=False)
+        # The lighter the larger, from negative to positive; exact zeros are white, gaps are grey.
+        axes.imshow(picture, cmap="cividis", vmin=-limit, vmax=1.15 * limit, **style)
+        others = np.select([picture == 0, np.isnan(picture)], [1.0, 0.85], np.nan)
+        axes.imshow(others, cmap="gray", vmin=0, vmax=1, **style)
+        axes.set(xticks=[], yticks=[])
         zeros, unused = 100 * np.mean(W == 0), np.count_nonzero(~W.any(axis=1))
-        title = f"{method}: {zeros:.0f} % zeros, {unused} of {len(W)} inputs unused"
-        axes.set_title(title, color=COLOURS[method])
+        said = [f"{method}: {zeros:.0f} % zeros", f"{unused} of {len(W)} inputs unused"]
+        axes.set_title("\n".join(said), fontsize="small")
+        told.append(", ".join(said))
+    if image_shape is None and 0 < len(names) <= ROWS:
+        labels: Any = {"fontsize": "small", "parse_math": False}
+        panels[0].set_yticks(range(len(names)), [_short(name) for name in names], **labels)
     unit = "hidden unit" if max(map(len, weights.values())) > 1 else "output"
     what = f"each tile is one {unit}" if image_shape else "rows are inputs, columns are units"
+    title = f"First layer's weights, seed {seed}: {what}"
     figure.suptitle(
-        f"First layer's weights, seed {seed}: {what}; blue negative, red positive, grey exactly 0"
+        f"{title}; the darker the lower, blue negative, yellow positive, white exactly 0"
     )
+    return [f"{title}; {'; '.join(told)}."]
 
 
 def _mosaic(W: Array, image_shape: tuple[int, int]) -> Array:
@@ -198,48 +311,53 @@ def plot_path(
     curves: Mapping[str, tuple[Array, Array]],
     names: Sequence[str],
     title: str,
-) -> None:
+) -> str:
     """Draw what a zero costs: score against sparsity, sparsity against λ, and weights against λ.
 
     `score` is "test" or "validation"; `walks` have λ, score, share of zeros and of near zeros;
     `chosen` the best λ and the one-standard-error choice. `curves` have λ and a row of numbers for
     each, of which `names` are the names and `title` says what they are.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    kind = _format(path)
-    figure = Figure(figsize=(WIDTH, 9.6), layout="constrained")
-    bands: Any = figure.subfigures(2, 1)
-    left, right = bands[0].subplots(1, 2)
-    for method, (lams, scores, exact, near) in walks.items():
-        style: dict[str, Any] = {"color": COLOURS[method], "lw": 1.5, "ms": 5}
-        hollow = style | {"mfc": "none", "alpha": 0.6, "label": f"{method}, |w| < 0.001"}
-        star, at = style | {"ms": 15, "mec": "white"}, lams == chosen[method][1]
-        for axes, x, y in ((left, 100 * exact, scores), (right, lams, 100 * exact)):
-            axes.plot(x, y, "o-", label=f"{method}, w = 0", **style)
-            axes.plot(x[at], y[at], "*", **star)
-        left.plot(100 * near, scores, "o:", **hollow)
-        right.plot(lams, 100 * near, "o:", **hollow)
-    panels = bands[1].subplots(1, max(len(curves), 1), squeeze=False)[0]
-    with rc_context(STYLE):
+    with _drawing(path, 9.6 if curves else 5) as (figure, told):
+        bands: Any = figure.subfigures(2 if curves else 1, 1, squeeze=False)[:, 0]
+        left, right = bands[0].subplots(1, 2)
+        for method, (lams, scores, exact, near) in walks.items():
+            colour, marker = COLOURS[method], MARKERS[method]
+            style: dict[str, Any] = {"color": colour, "lw": 1.5, "ms": 5}
+            hollow = style | {"mfc": "none", "alpha": 0.6, "label": f"{method}, |w| < 0.001"}
+            star, at = style | {"ms": 15, "mec": "white"}, lams == chosen[method][1]
+            for axes, x, y in ((left, 100 * exact, scores), (right, lams, 100 * exact)):
+                axes.plot(x, y, f"{marker}-", label=f"{method}, w = 0", **style)
+                axes.plot(x[at], y[at], "*", **star)
+            left.plot(100 * near, scores, f"{marker}:", **hollow)
+            right.plot(lams, 100 * near, f"{marker}:", **hollow)
+            for place, i in (("first", 0), ("last", -1), ("chosen", int(at.argmax()))):
+                end = {"λ": lams[i], f"{score} score": scores[i], "zeros in %": 100 * exact[i]}
+                told.append(_words(f"{method}, {place}", end))
         along = "weights that are zero (filled) or nearly zero (hollow), in %"
         cost = "What a zero costs (★ one-standard-error choice)"
         left.set(title=cost, xlabel=along, ylabel=f"{score} score")
         right.set(title="Zeros along the path", xlabel="λ", ylabel="%", xscale="log")
         for axes in (left, right):
             axes.grid(alpha=0.25)
-            axes.legend(fontsize="small")
+            if walks:
+                axes.legend(fontsize="small")
+            else:
+                axes.text(0.5, 0.5, "every walk broke off", transform=axes.transAxes, ha="center")
+        heard = "What a zero costs: score against zeros, and zeros against λ."
+        told.insert(0, heard if walks else "Every walk broke off.")
         most = f", the {DRAWN} largest" if len(names) > DRAWN else ""
-        for axes, (method, (lams, values)) in zip(panels, curves.items(), strict=False):
-            axes.set_title(f"{method}: {title}{most}", color=COLOURS[method])
-            _draw_weights(axes, lams, values, names, chosen[method])
-    _save(figure, path, kind)
+        panels = bands[-1].subplots(1, len(curves), squeeze=False)[0] if curves else ()
+        for axes, (method, (lams, values)) in zip(panels, curves.items(), strict=True):
+            axes.set_title(f"{method}: {title}{most}")
+            ends = _draw_weights(axes, lams, values, names, chosen[method])
+            told.append(_words(f"{method}: {title} at λ = {number(lams[0])}, the largest", ends))
+    return " ".join(told)
 
 
 def _draw_weights(
     axes: Any, lams: Array, values: Array, names: Sequence[str], chosen: tuple[float, float]
-) -> None:
+) -> dict[str, float]:
     """A curve for each column, sparse on the left, dense on the right; the largest by name."""
     peaks, at_choice = np.abs(values).max(axis=0), np.abs(values[lams == chosen[1]]).sum(axis=0)
     order = np.lexsort((-peaks, -at_choice))[: min(DRAWN, np.count_nonzero(peaks))]
@@ -255,22 +373,11 @@ def _draw_weights(
         axes.plot(lams, values[:, k], ".-", color=colour, lw=1.6)
         axes.plot([1, 1.03], [end, place], color=colour, lw=0.6, **beside)
         label: dict[str, Any] = {"color": colour, "fontsize": "small", "va": "center"}
-        axes.text(1.04, place, names[k][:NAME], **label, **beside)
+        axes.text(1.04, place, _short(names[k]), parse_math=False, **label, **beside)
     for lam, what, dashes in zip(chosen, ("best", "one standard error"), "-:", strict=True):
         axes.axvline(lam, color="black", lw=1, ls=dashes, label=what)
-    axes.set(xlabel="λ, from sparse to dense", xscale="log", xlim=(1.3 * lams[-1], lams[0]))
+    axes.set_xlim(max(1.3 * lams[-1], 3 * lams[0]), lams[0])
+    axes.set(xlabel="λ, from sparse to dense", xscale="log")
     axes.grid(alpha=0.25)
     axes.legend(fontsize="small", loc="upper left", frameon=True)
-
-
-def _format(path: str | PathLike[str]) -> str:
-    """The format that the path's ending names, and matplotlib knows; PNG without one."""
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    kinds = FigureCanvasBase.get_supported_filetypes()
-    return check_choice("the ending of path", Path(path).suffix[1:].lower() or "png", kinds)
-
-
-def _save(figure: Any, path: str | PathLike[str], kind: str) -> None:
-    with replacing(path) as file:
-        figure.savefig(file, dpi=110, format=kind)
+    return {_short(names[k]): float(end) for k, end in zip(named[::-1], ends[::-1], strict=True)}

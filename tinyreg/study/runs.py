@@ -297,7 +297,7 @@ def write_json(path: str | PathLike[str], content: Mapping[str, Any]) -> None:
     """The content as a JSON file."""
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # a path need not be UTF-8
 
 
 def decimals(x: float, form: str) -> str:
