@@ -650,6 +650,7 @@ def test_walks_that_wait_for_other_peoples_workers_are_cancelled_by_an_error():
 
 
 def test_our_own_workers_are_ended_by_an_error_and_no_others():
+    before = multiprocessing.active_children()
     other = multiprocessing.Process(target=time.sleep, args=(60,))
     other.start()
     futures = []
@@ -665,7 +666,7 @@ def test_our_own_workers_are_ended_by_an_error_and_no_others():
     assert other in multiprocessing.active_children()
     other.kill()
     other.join()
-    assert multiprocessing.active_children() == []
+    assert {*multiprocessing.active_children()} <= {*before}
 
 
 def test_a_signal_waits_until_the_workers_are_made(monkeypatch):
