@@ -89,6 +89,20 @@ def exact_gradient(net, x, y):
     return gradient
 
 
+def test_imaginary_parts_off_by_a_thousandth_are_refuted_and_a_right_gradient_passes(monkeypatch):
+    right = layers.ACTIVATIONS["tanh"]
+
+    def forward(z):
+        a = right.forward(z)
+        return a + 1e-3j * a.imag if np.iscomplexobj(a) else a
+
+    monkeypatch.setitem(layers.ACTIVATIONS, "tanh", right._replace(forward=forward))
+    F, X, y = small_problem("tanh", sizes=(4, 6, 5, 3))
+    report = tr.check_gradients(F, X, y)
+    assert report.ok, report
+    assert any("the complex step is wrong" in note for note in report.notes)
+
+
 def test_a_chunk_of_one_gives_what_a_chunk_of_all_gives(monkeypatch):
     F, X, y = small_problem("relu", sizes=(4, 6, 5, 3))
     whole = tr.check_gradients(F, X, y)

@@ -129,6 +129,16 @@ def complex_slope(f: Callable[[Array], complex], x: Array, direction: Array) -> 
     return float(np.imag(value)) / COMPLEX_STEP if np.iscomplexobj(value) else np.nan
 
 
+def branch_slope(f: Callable[[Array], complex], x: Array, direction: Array) -> float:
+    """The same, if it is the slope of one branch on both sides; else NaN.
+
+    np.maximum goes by imaginary parts where real ones are equal: D⁺ one way, D⁻ the other.
+    """
+    slope = complex_slope(f, x, direction)
+    odd = abs(complex_slope(f, x, -direction) + slope) <= 1e-9 * abs(slope)
+    return slope if odd else np.nan
+
+
 def unit_vectors(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Array]]:
     """Each index, with the array that is 1 there and 0 elsewhere (one array, reused)."""
     e = np.zeros(shape)
@@ -155,15 +165,13 @@ class Differences:
 
     def along(self, v: Array, guess: float = np.nan) -> Line:
         """The derivative along v; by the larger noise, if that is one and leaves it readable."""
-        lines = []
         for noise in self.noise[::-1]:
             relative = float(noise / abs(self.f0)) if self.f0 else EPS
             steps = ladder(*reach(self.x, v), relative)
             line = along(lambda t: self.value(self.x + t * v), self.f0, steps, float(noise), guess)
             if line.sure:
-                return line
-            lines.append(line)
-        return lines[-1]
+                break
+        return line
 
     def complex_step(self, v: Array, near: Array) -> Line:
         """The same by the complex step; it errs by what it changes at `near`, within rounding.
@@ -177,13 +185,6 @@ class Differences:
         error = 8 * (change + EPS * abs(slope)) + min(8 * EPS * size, 1e-3 * abs(slope))
         error += EPS**4 * size  # so far below all rounding a slope is 0
         return Line(slope, error, 0.1 * np.sqrt(EPS) * size, floor=8 * EPS * size)
-
-    def odd(self, v: Array, slope: float) -> bool:
-        """Is it the slope of one branch, on both sides?
-
-        np.maximum goes by imaginary parts where real ones are equal: D⁺ one way, D⁻ the other.
-        """
-        return abs(complex_slope(self.f, self.x, -v) + slope) <= 1e-9 * abs(slope)
 
 
 @quiet()
@@ -213,13 +214,13 @@ def measure(
     for v in ways:
         exact = real.complex_step(v, near) if possible else Line()
         if method == "complex":
-            bent = np.isfinite(exact.value) and not real.odd(v, exact.value)
+            bent = np.isfinite(exact.value) and np.isnan(branch_slope(f, x, v))
             lines.append(Line(reason=BENT) if bent else exact)
             continue
         line = real.along(v, exact.value if proved else np.nan)
         if possible and line.reason in ("", NOISE):
             if line.kink:
-                branch = exact.value if proved and real.odd(v, exact.value) else np.nan
+                branch = branch_slope(f, x, v) if proved else np.nan
                 line = line._replace(value=branch, error=line.side_error)
             elif line.sure and not _agree(exact.value, line):
                 refuted += 1

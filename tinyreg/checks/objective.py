@@ -12,13 +12,7 @@ from numpy.typing import ArrayLike
 
 from tinyreg import validate
 from tinyreg.checks.diagnose import locate
-from tinyreg.checks.differences import (
-    Measured,
-    generator,
-    measure,
-    quiet,
-    refuted_notes,
-)
+from tinyreg.checks.differences import Measured, generator, measure, quiet, refuted_notes
 from tinyreg.checks.function import RTOL, as_gradient, check_repeats, precision_of
 from tinyreg.checks.judge import Part
 from tinyreg.checks.kinks import settle
