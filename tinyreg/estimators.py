@@ -145,14 +145,17 @@ class _SparseMLP(BaseEstimator):
         y, weight, n_out = self._encode(y, weight, new, more)
 
         hidden, seed = self.hidden_layer_sizes, _seed(self.random_state)
-        sizes = (X.shape[1], *([hidden] if isinstance(hidden, Integral) else hidden), n_out)
+        sizes = (X.shape[1], *np.ravel(hidden).tolist(), n_out)
+        activation = {"logistic": "sigmoid"}.get(self.activation, self.activation)
         if new:
-            activation = {"logistic": "sigmoid"}.get(self.activation, self.activation)
             with named("hidden_layer_sizes"):
                 net = MLP(sizes, activation, self.dtype, seed)
-        elif (net := self.network_).sizes != sizes:
-            came = f"the network has the layers {net.sizes}, wanted are {sizes}"
-            raise ValueError(f"hidden_layer_sizes and outputs must stay, to go on; {came}")
+        else:
+            net = self.network_
+            wanted = sizes, activation, np.dtype(self.dtype).name
+            if (came := (net.sizes, net.activation, net.dtype.name)) != wanted:
+                must = "hidden_layer_sizes, activation, dtype and outputs must stay, to go on"
+                raise ValueError(f"{must}; the network has {came}, wanted are {wanted}")
         if self.solver in SOLVERS:
             self._minimize(net, X, y, weight)
         else:
@@ -321,6 +324,8 @@ class SparseMLPClassifier(ClassifierMixin, _SparseMLP):
         if self.class_weight == "balanced":
             wanted = "None or a dict in partial_fit, which does not see how common a class is"
             raise ValueError(f"class_weight must be {wanted}; got 'balanced'")
+        if not hasattr(self, "network_"):  # a call that failed has left its classes
+            self.__dict__.pop("classes_", None)
         multiclass._check_partial_fit_first_call(self, classes)
         return self._train(X, y, sample_weight, more=True)
 

@@ -321,3 +321,27 @@ def test_the_dtype_is_that_of_weights_and_predictions(diabetes, dtype):
     wanted = np.dtype(dtype)
     assert {a.dtype for a in [*model.coefs_, *model.intercepts_]} == {wanted}
     assert model.predict(X).dtype == wanted
+
+
+@pytest.mark.parametrize("change", [{"activation": "tanh"}, {"dtype": "float32"}])
+def test_a_network_that_goes_on_stays_the_same(diabetes, change):
+    X, y = diabetes
+    model = SparseMLPRegressor(**SMALL, warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="activation, dtype and outputs must stay"):
+        model.set_params(**change).fit(X, y)
+
+
+@pytest.mark.parametrize("hidden", [5, np.int64(5), np.array(5), [5], np.array([5]), (5,)])
+def test_hidden_layers_come_as_one_number_or_several(diabetes, hidden):
+    X, y = diabetes
+    assert SparseMLPRegressor(hidden, max_iter=1).fit(X, y).network_.sizes == (X.shape[1], 5, 1)
+
+
+@pytest.mark.parametrize("bad", ["X", "classes"])
+def test_a_first_call_that_failed_leaves_nothing_behind(bad):
+    X, y = np.eye(3), np.array([0, 1, 2])
+    model = SparseMLPClassifier((2,))
+    with pytest.raises(ValueError):  # noqa: PT011
+        model.partial_fit(np.nan * X if bad == "X" else X, y, classes=[0, 1, 2][: 2 + (bad == "X")])
+    model.partial_fit(X, y, classes=[0, 1, 2, 3])
+    assert model.classes_.tolist() == [0, 1, 2, 3]

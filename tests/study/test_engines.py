@@ -76,6 +76,10 @@ def by_file(monkeypatch):
     monkeypatch.setattr(sharing, "SMALL", 0)
 
 
+def pool(n=2):
+    return ProcessPoolExecutor(n, mp_context=FORK)
+
+
 def kept(folder):
     return sorted(path.name for path in (folder / "runs").iterdir())
 
@@ -237,6 +241,47 @@ def test_what_was_changed_in_a_mapped_file_is_written_for_other_machines(
     assert flushed[0] is held
 
 
+@forks
+@pytest.mark.parametrize("mode", ["r", "c"])
+@pytest.mark.parametrize(
+    "view",
+    [np.s_[:, ::2], np.s_[::-1], np.s_[:, ::-1], np.s_[:, 3:4], np.s_[::-1, 3:4], np.s_[5:, :2]],
+    ids=str,
+)
+def test_views_of_a_mapped_file_give_the_serial_numbers(mode, view, tmp_path, by_file):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "X.npy", rng.normal(size=(300, 17)))
+    table, labels = np.load(tmp_path / "X.npy", mmap_mode=mode)[view], np.arange(300) % 3
+    parts = table[:200], labels[:200], table[200:], labels[200 : len(table)]
+    how = {"seeds": (0,), "hidden": (), "methods": ["proximal"]}
+    with pool(1) as executor:
+        assert numbers(run("path", parts, **how, executor=executor)) == numbers(
+            run("path", parts, **how)
+        )
+
+
+@pytest.mark.parametrize("size", [5, 3])
+def test_a_mapped_file_that_was_replaced_is_not_read_by_name(size, tmp_path, by_file):
+    np.save(tmp_path / "X.npy", np.ones((5, 2)))
+    held = np.load(tmp_path / "X.npy", mmap_mode="r")
+    np.save(tmp_path / "new.npy", np.zeros((size, 2)))
+    os.replace(tmp_path / "new.npy", tmp_path / "X.npy")
+    shared = Shared(held)
+    with shared.by_file(tmp_path, "x"):
+        np.testing.assert_array_equal(sent(shared), np.ones((5, 2)))
+
+
+@every
+def test_what_has_ended_is_kept_where_the_news_of_it_fails(study, tmp_path):
+    def hangs_up(line):
+        if line.endswith("done"):
+            raise BrokenPipeError
+
+    with ThreadPoolExecutor(1) as executor, pytest.raises(BrokenPipeError):
+        run(study, out=tmp_path, progress=hangs_up, executor=executor)
+    assert f"{study}-subgradient-0.npz" in kept(tmp_path)
+
+
 def test_few_data_go_with_each_task_and_no_file_is_written(tmp_path):
     shared = Shared((X, sparse.csr_array(X), None))
     with shared.by_file(tmp_path, "x"):
@@ -349,10 +394,6 @@ def boom():
 @pytest.fixture
 def trap(monkeypatch, without_convergence):
     return lambda function: monkeypatch.setitem(TRAP, "it", function)
-
-
-def pool(n=2):
-    return ProcessPoolExecutor(n, mp_context=FORK)
 
 
 def ends_as_if_nothing_had_been(study, tmp_path, before):

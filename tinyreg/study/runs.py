@@ -35,7 +35,7 @@ from tinyreg.sparsity.measures import (
     near_zero_share,
     zero_share,
 )
-from tinyreg.study.sharing import Shared
+from tinyreg.study.sharing import Shared, place
 from tinyreg.validate import Array, Data, Sparse
 
 NAMED = 10  # inputs at most, in a line
@@ -182,8 +182,8 @@ def _samples(
         width = None if columns is None else len(columns)
         table = validate.check_features(in_order(name, X, columns, dtype), width, dtype, name)
         columns = columns or own or unnamed(table.shape[1])
-        if type(table) is np.ndarray and not table.flags.forc:
-            table = table.copy()  # products of the same numbers differ where strides do
+        if isinstance(table, np.ndarray) and not table.flags.forc and place(table) is None:
+            table = np.array(table)  # products of the same numbers differ where strides do
         tables.append(table)
         targets[y_name] = as_targets(y_name, y)
         validate.check_pairs(table, targets[y_name], name, y_name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import mmap
 import os
 import pickle
@@ -26,8 +25,8 @@ from numpy.lib.array_utils import byte_bounds
 from tinyreg.validate import Array
 
 SMALL = 2**20  # bytes that go with each task, without a file
-AT_ONCE = 2**24  # bytes written at a time
 ALIGNED = 64
+SEEN = 1000  # rows that are compared with the file of an `np.memmap`, which may have been replaced
 T = TypeVar("T")
 
 
@@ -49,10 +48,8 @@ class Place(NamedTuple):
         except (OSError, ValueError) as e:  # no file, or one that is too short
             why = f"{socket.gethostname()} cannot read {self.path}: {e}"
             raise OSError(f"{why}; it must lie where all workers see it, as out= says") from e
-        dtype = np.dtype(self.dtype)
-        first = held[: dtype.itemsize].view(dtype)
-        array = np.lib.stride_tricks.as_strided(first, self.shape, self.strides, subok=True)
-        return array if self.mapped else array.view(np.ndarray)
+        array: Array = np.ndarray(self.shape, self.dtype, held, 0, self.strides)
+        return array.view(np.memmap) if self.mapped else array
 
 
 class Shared(Generic[T]):
@@ -84,7 +81,7 @@ class Shared(Generic[T]):
             return head.getvalue(), *arrays
         try:
             with open(self.file, "r+b") as file:
-                return head.getvalue(), *(_place(a) or _write(a, file) for a in arrays)
+                return head.getvalue(), *(place(a) or _written(a, file) for a in arrays)
         except OSError as e:
             raise OSError(e.errno, e.strerror, self.file) from e
 
@@ -131,34 +128,36 @@ class _Together(pickle.Unpickler):
         return self.arrays[pid]
 
 
-def _place(array: Array) -> Place | None:
-    """Where an `np.memmap`, or a view of one, lies already."""
+def place(array: Array) -> Place | None:
+    """Where an `np.memmap`, or a view of one, lies already, if its file is still that one."""
     root: Any = array
     while isinstance(root, np.ndarray) and not isinstance(root.base, mmap.mmap):
         root = root.base
     if not isinstance(root, np.memmap) or root.mode == "c" or not root.filename:
         return None
     low, high = byte_bounds(array)
-    if low != array.ctypes.data or not os.path.exists(root.filename):  # backwards, or removed
+    if low != array.ctypes.data:  # backwards
         return None
     if root.mode != "r":
         root.flush()
     start = root.offset + low - root.ctypes.data
-    return _told(array, str(root.filename), start, high - low, array.strides)
+    found = _at(str(root.filename), start, high - low, array, array)
+    some = slice(None, None, 1 + len(array) // SEEN)
+    with contextlib.suppress(OSError):
+        if np.array_equal(found.array()[some], array[some]):
+            return found
+    return None
 
 
-def _write(array: Array, file: BinaryIO) -> Place:
-    """Write an array at the end, by rows or by columns as it lies in memory, in no second copy."""
+def _written(array: Array, file: BinaryIO) -> Place:
+    """Its place at the end of the file: by rows or by columns, as in memory, without gaps."""
     by_columns = array.ndim == 2 and abs(array.strides[0]) < abs(array.strides[1])
-    rows = array.T if by_columns else array
+    dense = np.asarray(array, order="F" if by_columns else "C")  # a copy only where it has gaps
     start = file.seek(-file.tell() % ALIGNED, os.SEEK_CUR)
-    step = math.ceil(AT_ONCE * len(rows) / rows.nbytes)
-    for i in range(0, len(rows), step):
-        file.write(np.ascontiguousarray(rows[i : i + step]).data)
-    strides = tuple(array.itemsize * math.prod(rows.shape[k + 1 :]) for k in range(rows.ndim))
-    return _told(array, file.name, start, array.nbytes, strides[:: -1 if by_columns else 1])
+    file.write((dense.T if by_columns else dense).data)
+    return _at(file.name, start, dense.nbytes, dense, array)
 
 
-def _told(array: Array, path: str, start: int, size: int, strides: tuple[int, ...]) -> Place:
+def _at(path: str, start: int, size: int, laid: Array, array: Array) -> Place:
     mapped = isinstance(array, np.memmap)
-    return Place(path, start, size, array.dtype.str, array.shape, strides, mapped)
+    return Place(path, start, size, laid.dtype.str, laid.shape, laid.strides, mapped)

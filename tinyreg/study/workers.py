@@ -127,8 +127,10 @@ def run_all(
                     errors[i] = e
                     _cancel(other for other, place in places.items() if place > i)
                 else:
-                    store.progress(f"{name(tasks[i])} done")
-                    take(tasks[i], result)
+                    try:
+                        store.progress(f"{name(tasks[i])} done")
+                    finally:  # what has ended is kept, whatever is made of the news
+                        take(tasks[i], result)
         finally:
             if not isinstance(executor, Workers):  # whose processes are ended
                 _cancel(places)
