@@ -119,6 +119,8 @@ def test_check_takes_a_table(classes_file, capsys, loss):
         ["--sizes", "5"],
         ["--sizes", "5,x"],
         ["--sizes", "5,0"],
+        ["--sizes", ""],  # as of a variable that is not set
+        ["--sizes", "2,2", "--data", ""],
         ["--batch", "0"],
         ["--lam", "-1"],
         ["--loss", "hinge"],

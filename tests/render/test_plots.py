@@ -11,6 +11,7 @@ import pytest
 from tinyreg.render import plots
 
 matplotlib = pytest.importorskip("matplotlib", reason="needs the plot extra")
+pytest.importorskip("matplotlib.figure")  # a name of matplotlib only once it is imported
 image = pytest.importorskip("PIL.Image", reason="needs the plot extra")
 
 WALK = {"proximal": [np.array([0.1, 1.0]), np.array([0.9, 0.8]), np.zeros(2), np.zeros(2)]}
@@ -31,8 +32,9 @@ def draw_comparison(path, solvers=(), rates=(), weights=None, **given):
     weights = {"proximal": [np.eye(3)]} if weights is None else weights
     curve = dict.fromkeys(weights, np.array([[2.0, 1.0]]))
     given = {"objectives": curve, "zeros": curve, "scores": curve, "image_shape": None} | given
+    given = {"score": "R²"} | given
     return plots.plot_comparison(
-        path, score="R²", weights=weights, seed=0, solvers=dict(solvers), rates=dict(rates), **given
+        path, weights=weights, seed=0, solvers=dict(solvers), rates=dict(rates), **given
     )
 
 
@@ -128,10 +130,10 @@ def labels(axis):
     return [tick.label1.get_text() for tick in ticks(axis)]
 
 
-def overlaps(texts):
-    """Whether one text stands over another, once the figure is laid out."""
+def overlaps(texts, wider=1.0):
+    """Whether one text, made wider, stands over another, once the figure is laid out."""
     texts[0].figure.figure.draw_without_rendering()
-    boxes = [text.get_window_extent() for text in texts]
+    boxes = [text.get_window_extent().expanded(wider, 1) for text in texts]
     return any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
@@ -161,6 +163,43 @@ def test_an_objective_that_is_0_or_less_has_its_line(drawn, least):
     assert axes.get_yscale() == ("log" if np.isnan(least) else "linear")
     low, high = axes.get_ylim()
     assert low < (1 if np.isnan(least) else least) < high
+
+
+@pytest.mark.parametrize("seconds", [1e-4, 0.0022, 0.0098, 0.1, 2e5])
+def test_seconds_are_numbers_with_room_between(seconds):
+    figure = matplotlib.figure.Figure(figsize=(plots.WIDTH, 3.8), layout="constrained")
+    curve = ([*np.geomspace(3, 1, 9)], [*np.geomspace(3, 1e-9, 9)], [*np.linspace(0, seconds, 9)])
+    plots._draw_convergence(figure, {"subgradient, constant": curve}, {}, 0.5)
+    shown = ticks(figure.axes[1].xaxis)
+    assert len(shown) >= 2
+    assert not overlaps([tick.label1 for tick in shown], wider=1.2)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [[0.1], [0.9], [0.91], [0.92], [0.93]],
+        [[0.3, 0.8, 0.85, 0.86]],
+        [[0.0, *[1.0] * 11], [1.0] * 12],
+        [[*np.linspace(0.8, 0.9, 59), 0.1], [0.9] * 60],
+    ],
+    ids=["one epoch", "four epochs", "the first of 12", "the last of many"],
+)
+def test_an_accuracy_that_is_low_is_on_the_axis(drawn, scores):
+    curves = dict(zip(plots.COLOURS, map(np.atleast_2d, scores), strict=False))
+    axes = drawn(_of_accuracy, curves)[0][2]
+    low, high = axes.get_ylim()
+    assert low < np.min(scores) <= np.max(scores) < high
+
+
+def test_the_steep_start_of_many_epochs_may_begin_below_the_axis(drawn):
+    curves = {"none": np.array([[0.1, 0.5, *[0.9] * 58]])}
+    assert drawn(_of_accuracy, curves)[0][2].get_ylim()[0] > 0.8
+
+
+def _of_accuracy(path, curves):
+    weights = {method: [np.eye(3)] for method in curves}
+    return draw_comparison(path, scores=curves, score="accuracy", weights=weights)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 60])
@@ -210,6 +249,9 @@ def test_rows_of_a_table_have_the_inputs_names_where_they_are_few(drawn):
     assert labels(panels[0].yaxis) == ["cost_$", "$x$", "a b", ("long " * 20)[: plots.NAME]]
     assert labels(panels[1].yaxis) == []
     assert not any(text.get_parse_math() for text in panels[0].get_yticklabels())
+    weights = {m: [np.ones((plots.ROWS, 2))] for m in plots.COLOURS}
+    panels = drawn(draw_comparison, weights=weights, names=["a"] * plots.ROWS)[2]
+    assert not overlaps([tick.label1 for tick in ticks(panels[0].yaxis)])
     many = [str(i) for i in range(plots.ROWS + 1)]
     panels = drawn(draw_comparison, weights={"none": [np.ones((len(many), 2))]}, names=many)[2]
     assert labels(panels[0].yaxis) == []

@@ -95,7 +95,8 @@ def table(arguments: Namespace, data: str, model: Model | None = None) -> Table:
     """The digits or a file; of a file for a model the columns that it takes, and its target."""
     if data != "digits":
         target, columns = (model.target or None, model.columns) if model else (None, None)
-        found = read_table(data, arguments.target or target, columns)
+        target = target if arguments.target is None else arguments.target
+        found = read_table(data, target, columns)
         return found._replace(y=found.y[:, 0]) if found.y.shape[1:] == (1,) else found
     if arguments.target is not None:
         raise ValueError(f"--target goes with a file, not with digits, got {arguments.target}")
@@ -293,7 +294,8 @@ def objective(arguments: Namespace, model: Model | None, net: MLP | None = None)
         net = model.net if model else MLP.load(arguments.model)
     elif net is None:
         own = given(arguments, "activation", "dtype", "seed")
-        net = MLP(numbers("--sizes", arguments.sizes or "64,64,10", int), **own)
+        sizes = "64,64,10" if arguments.sizes is None else arguments.sizes
+        net = MLP(numbers("--sizes", sizes, int), **own)
     trained = {"penalty": "l1", "lam": 1e-3} | command_of(model)
     chosen = Namespace(**trained | given(arguments, "penalty", "lam"))
     loss = model.loss if model and arguments.loss is None else LOSSES[arguments.loss or "softmax"]
@@ -309,7 +311,7 @@ def raw(arguments: Namespace, objective: Objective, model: Model | None, n: int 
     net, loss, (n_in, *_, n_out) = objective.net, objective.loss, objective.net.sizes
     softmax, squared = (isinstance(loss, L) for L in (SoftmaxCrossEntropy, SquaredError))
     of_digits = command_of(model).get("data", "digits") == "digits" and (n_in, n_out) == (64, 10)
-    data = arguments.data or ("digits" if of_digits else None)
+    data = ("digits" if of_digits else None) if arguments.data is None else arguments.data
     if data is None:
         if arguments.target is not None:
             raise ValueError(f"--target goes with --data, got {arguments.target}")

@@ -71,7 +71,8 @@ def plot_comparison(
     of X is an image; `names` are the inputs'. `bound` is a number that F cannot fall below, where
     one is proven.
     """
-    heights = [3.6, 3.4, WIDTH / max(len(weights), 2) + 1, *([3.8] if solvers else [])]
+    layers = WIDTH / max(len(weights), 2) + 1 if image_shape else 5  # has room for ROWS names
+    heights = [3.6, 3.4, layers, *([3.8] if solvers else [])]
     with _drawing(path, sum(heights)) as (figure, told):
         bands: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
         left, centre, right = bands[0].subplots(1, 3)
@@ -84,8 +85,9 @@ def plot_comparison(
         told += _draw_curves(right, scores, f"Test {score}")
         seen = np.concatenate([curves.ravel() for curves in scores.values()])
         if score == "accuracy" and np.isfinite(seen).all():
-            low, high = np.quantile(seen, 0.05), seen.max()
-            right.set_ylim(max(0, low - 0.02), min(1, high) + 0.01)
+            # Where there are many epochs, the first of them may begin below the axis.
+            late = [curves[:, (curves.shape[1] - 1) // FEW :] for curves in scores.values()]
+            right.set_ylim(min(map(np.min, late)) - 0.02, seen.max() + 0.01)
         told += _draw_histogram(bands[1].subplots(), weights, seed)
         told += _draw_first_layers(bands[2], weights, image_shape, names, seed)
         for band in bands[3:]:
@@ -234,6 +236,8 @@ def _draw_convergence(
     for i, axes in enumerate(panels):
         along, scale = ("seconds", "linear") if i % 2 else ("steps", "log")
         axes.set(xscale=scale, xlabel=along, title=titles[i // 2])
+        if scale == "linear":  # short numbers: a panel is narrow
+            axes.ticklabel_format(axis="x", scilimits=(-1, 3))
         y = np.concatenate([line.get_ydata() for line in axes.lines])
         if (y == 0).any():  # at the bottom
             axes.set_yscale("symlog", linthresh=y[y > 0].min(initial=1))
