@@ -165,7 +165,7 @@ def test_an_objective_that_is_0_or_less_has_its_line(drawn, least):
     assert low < (1 if np.isnan(least) else least) < high
 
 
-@pytest.mark.parametrize("seconds", [1e-4, 0.0022, 0.0098, 0.1, 2e5])
+@pytest.mark.parametrize("seconds", [0.0022, 2e5])
 def test_seconds_are_numbers_with_room_between(seconds):
     figure = matplotlib.figure.Figure(figsize=(plots.WIDTH, 3.8), layout="constrained")
     curve = ([*np.geomspace(3, 1, 9)], [*np.geomspace(3, 1e-9, 9)], [*np.linspace(0, seconds, 9)])
