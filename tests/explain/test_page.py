@@ -366,3 +366,12 @@ def test_no_text_becomes_a_tag():
     explanation.sections[0].pieces.append("`</script>` <script>alert(1)</script>")
     page = explanation.html()
     assert page.count("<script") == page.count("</script>") == 2
+
+
+@pytest.mark.parametrize("loss", [tr.SoftmaxCrossEntropy(), tr.SigmoidCrossEntropy()])
+def test_a_prediction_that_rounds_to_0_has_no_sum_and_no_warning(loss):
+    net = tr.MLP((1, 2))
+    net.params = [900.0, -900.0, 0.0, 0.0]
+    page = tr.explain(tr.Objective(net, loss), [[1.0]], [[0.0, 1.0]]).html()
+    assert "log(0)" not in page
+    assert "∞" not in page

@@ -64,7 +64,7 @@ def origins(equation: Equation, here: list[Place], known: Mapping[str, Place]) -
     for i, j in np.ndindex(leading(here[-1].numbers).shape):
         said, terms, parts = _made(equation, here, known, i, j)
         value = float(here[-1].numbers[i, j])
-        if said and abs(sum(terms) - value) <= 1e-9 * sum(map(abs, terms)):
+        if said and abs(sum(terms) - value) <= 1e-9 * sum(map(abs, terms)) < np.inf:
             index = ("", f"[{j}]", f"[{i},{j}]")[result.ndim]
             yield Origin(i, j, name + index, f"{_added(said)} = {number(value)}", parts)
 
@@ -128,11 +128,13 @@ def _cost(formula: str, p: Place, y: Place, n: int) -> Sum:
     parts = [Part(p.where, row=n), Part(y.where, row=n)]
     if "½" in formula:
         said = [f"½ · ({number(a)} − {_signed(b)})²" for a, b in pairs]
-        return said, [(a - b) ** 2 / 2 for a, b in pairs], parts
+        return said, [(a - b) * (a - b) / 2 for a, b in pairs], parts
     logs = [(b, a, number(a)) for a, b in pairs]
     if "(1 − y_k)" in formula:
         logs += [(1 - b, 1 - a, f"1 − {number(a)}") for a, b in pairs]
     logs = [log for log in logs if log[0]]
+    if any(a == 0 for _, a, _ in logs):  # p is rounded; ℓ, which comes of z, is not infinite
+        return [], [], []
     said = [f"(-{f'{number(b)} · ' * (b != 1)}log({told}))" for b, _, told in logs]
     return said, [float(-b * np.log(a)) for b, a, _ in logs], parts
 

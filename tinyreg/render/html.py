@@ -153,7 +153,7 @@ def _array(cells: str | list[list[str]], k: int, shape: tuple[int, ...]) -> str:
         for i, row in enumerate(cells)
     )
     label = f"{shape[0]} by {shape[1]}"
-    return f'<table class="array" data-array="{k}" aria-label="{label}">{rows}</table>'
+    return f'<table class="array" role="table" data-array="{k}" aria-label="{label}">{rows}</table>'
 
 
 def _cell(text: str, i: int, j: int) -> str:
